@@ -1,0 +1,24 @@
+import { defineConfig } from 'vitest/config';
+
+// The projects differ in what they need: unit nothing, integration this kernel and root, cluster a Kubernetes, kernels QEMU.
+const project = (name: string, testTimeout: number, fileParallelism: boolean) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout,
+    hookTimeout: testTimeout,
+    fileParallelism,
+    maxWorkers: fileParallelism ? 2 : 1,
+  },
+});
+
+export default defineConfig({
+  test: {
+    projects: [
+      project('unit', 30_000, true),
+      project('integration', 120_000, false),
+      project('cluster', 600_000, false),
+      project('kernels', 600_000, false),
+    ],
+  },
+});
