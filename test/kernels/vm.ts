@@ -1,0 +1,164 @@
+import { execFile, spawn } from 'node:child_process';
+import { constants } from 'node:fs';
+import { mkdtemp, readdir, readFile, realpath, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, posix } from 'node:path';
+import { promisify } from 'node:util';
+import { type ArchiveEntry, DIRECTORY, PLAIN_FILE, PROGRAM, writeCpio } from './cpio.ts';
+import type { DebianKernel } from './debian-kernel.ts';
+
+const run = promisify(execFile);
+const guestSources = join(import.meta.dirname, 'guest');
+let installed: Promise<unknown> | undefined;
+
+/** A file of the machine: a host path (a folder is copied whole), or its text. */
+export type GuestFile = { readonly host: string } | { readonly text: string };
+
+export interface VmOptions {
+  readonly kernel: DebianKernel;
+  /** Absolute path in the machine -> content. Shared libraries of programs among them come along by themselves. */
+  readonly files?: Readonly<Record<string, GuestFile>>;
+  /** argv of the one command; `node` and `with-caps` are there. */
+  readonly command: readonly string[];
+  /** Upper bound from boot to power-off. Default 120 s. */
+  readonly deadlineMs?: number;
+  readonly memoryMiB?: number;
+  /** Added to the kernel's command line. */
+  readonly append?: string;
+}
+
+export interface VmResult {
+  readonly stdout: string;
+  /** Kernel log and the command's stderr. */
+  readonly console: string;
+  /** As a shell says it: 128 + n where signal n ended the command. */
+  readonly exitCode: number;
+  /** Wall clock from QEMU's start to its end. */
+  readonly seconds: number;
+}
+
+/**
+ * Boots a kernel by QEMU without KVM (2 CPUs, no disk, no network card), runs one command in it as root, and powers off.
+ * Throws with the end of the console where the machine does not finish in time or dies before the command ends.
+ */
+export async function bootVm(options: VmOptions): Promise<VmResult> {
+  installed ??= run(join(import.meta.dirname, 'setup.sh'));
+  await installed;
+  const folder = await mkdtemp(join(tmpdir(), 'kerntap-vm-'));
+  try {
+    const initrd = join(folder, 'initrd');
+    await writeCpio(initrd, await archive(folder, options));
+    const seconds = await qemu(folder, initrd, options);
+    const [console_, stdout, result] = await Promise.all(
+      ['console', 'stdout', 'result'].map((port) => readFile(join(folder, port), 'utf8').catch(() => '')),
+    );
+    const exitCode = /^\d+$/m.exec(result ?? '')?.[0];
+    if (exitCode === undefined) {
+      throw new Error(
+        `${options.kernel.release}: no exit status after ${seconds.toFixed(1)} s:\n${tail(console_ ?? '')}`,
+      );
+    }
+    return { stdout: stdout ?? '', console: console_ ?? '', exitCode: Number(exitCode), seconds };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const tail = (text: string) => text.slice(-4000);
+
+async function qemu(folder: string, initrd: string, options: VmOptions): Promise<number> {
+  const serial = ['console', 'stdout', 'result'].flatMap((port) => ['-serial', `file:${join(folder, port)}`]);
+  const append = `console=ttyS0 quiet loglevel=4 panic=-1 rdinit=/init tsc=unstable ${options.append ?? ''}`;
+  const argv = [
+    ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', `${options.memoryMiB ?? 1024}M`],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', ...serial],
+    ...['-kernel', options.kernel.image, '-initrd', initrd, '-append', append],
+  ];
+  const deadlineMs = options.deadlineMs ?? 120_000;
+  const start = performance.now();
+  const machine = spawn('qemu-system-x86_64', argv, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let complaint = '';
+  machine.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaint = tail(complaint + text);
+  });
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    machine.kill('SIGKILL');
+  }, deadlineMs);
+  const status = await new Promise<number | null>((resolve, reject) => {
+    machine.once('error', reject).once('close', resolve);
+  }).finally(() => clearTimeout(timer));
+  if (late || status !== 0) {
+    const log = await readFile(join(folder, 'console'), 'utf8').catch(() => '');
+    const what = late ? `not finished within ${deadlineMs / 1000} s` : `qemu ended with status ${status}`;
+    throw new Error(`${options.kernel.release}: ${what}\n${complaint}${tail(log)}`);
+  }
+  return (performance.now() - start) / 1000;
+}
+
+/** Everything that the machine holds, parents before children. */
+async function archive(folder: string, options: VmOptions): Promise<ArchiveEntry[]> {
+  const init = join(folder, 'init');
+  const withCaps = join(folder, 'with-caps');
+  await Promise.all([compile('init.c', init), compile('with-caps.c', withCaps)]);
+  const files = new Map<string, ArchiveEntry>();
+  const add = (path: string, mode: number, content: Exclude<ArchiveEntry['content'], undefined>) =>
+    files.set(path, { path: path.slice(1), mode, content });
+
+  add('/init', PROGRAM, { file: init });
+  add('/run.argv', PLAIN_FILE, Buffer.from(options.command.map((word) => `${word}\0`).join('')));
+  add('/etc/passwd', PLAIN_FILE, Buffer.from('root:x:0:0:root:/tmp:/bin/sh\n'));
+  add('/usr/bin/with-caps', PROGRAM, { file: withCaps });
+  const programs = [await realpath(process.execPath)];
+  add('/usr/bin/node', PROGRAM, { file: process.execPath });
+  for (const [path, file] of Object.entries(options.files ?? {})) {
+    if ('text' in file) {
+      add(path, PLAIN_FILE, Buffer.from(file.text));
+      continue;
+    }
+    for await (const { relative, host, mode } of walk(file.host)) {
+      add(posix.join(path, relative), mode & constants.S_IXUSR ? PROGRAM : PLAIN_FILE, { file: host });
+      if (mode & constants.S_IXUSR || host.endsWith('.node')) programs.push(host);
+    }
+  }
+  for (const library of await sharedLibraries(programs)) add(library, PROGRAM, { file: library });
+
+  const folders = new Set<string>(['/dev', '/proc', '/sys', '/tmp']);
+  for (const path of files.keys()) {
+    for (let parent = posix.dirname(path); parent !== '/'; parent = posix.dirname(parent)) folders.add(parent);
+  }
+  return [...[...folders].sort().map((path) => ({ path: path.slice(1), mode: DIRECTORY })), ...files.values()];
+}
+
+const compile = (source: string, target: string) =>
+  run('gcc', ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-o', target, join(guestSources, source)]);
+
+interface HostFile {
+  readonly relative: string;
+  readonly host: string;
+  readonly mode: number;
+}
+
+async function* walk(host: string, relative = ''): AsyncGenerator<HostFile> {
+  const { mode } = await stat(host);
+  if ((mode & constants.S_IFMT) !== constants.S_IFDIR) {
+    yield { relative, host, mode };
+    return;
+  }
+  for (const name of await readdir(host)) yield* walk(join(host, name), posix.join(relative, name));
+}
+
+/** The dynamic loader and the libraries of these programs, by the paths under which the loader looks for them. */
+async function sharedLibraries(programs: readonly string[]): Promise<Set<string>> {
+  const libraries = new Set<string>();
+  for (const program of programs) {
+    // ldd fails for static programs and scripts: nothing to bring
+    const { stdout } = await run('ldd', [program]).catch(() => ({ stdout: '' }));
+    for (const line of stdout.split('\n')) {
+      const path = /(?:=> |^\s+)(\/\S+) \(0x/.exec(line)?.[1];
+      if (path) libraries.add(join(await realpath(dirname(path)).then(() => dirname(path)), posix.basename(path)));
+    }
+  }
+  return libraries;
+}
