@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Paths from the kernel's own objects: from leaf to the root of the mount namespace, across mounts. The task's root is
+ * not where the walk ends: a chroot must not forge a path. Components go out leaf first, each with its length.
+ */
+#ifndef KT_PATH_H
+#define KT_PATH_H
+
+#include "emit.h"
+
+#ifdef KT_LEGACY
+#define KT_WALK_MAX 72 /* components and mounts; what the verifier of 5.10 proves within its limit */
+#else
+#define KT_WALK_MAX 4200 /* a path of 4,096 bytes has at most 2,048 components; mounts come on top */
+#endif
+#ifdef KT_LEGACY
+INLINE void name_copy(struct kt_slot *slot, u32 pos, u64 name, u32 len)
+{
+	barrier_var(pos);
+	if (pos > KT_SLOT_DATA - 256)
+		return;
+	bpf_probe_read_kernel(&slot->data[pos], len & 255, (void *)name);
+}
+#else
+/* Words where short (most names): no helper call. What is copied past the name's end is overwritten or cut off. */
+INLINE void name_copy(struct kt_slot *slot, u32 pos, u64 name, u32 len)
+{
+	barrier_var(pos);
+	if (pos > KT_SLOT_DATA - 256)
+		return;
+	u8 *dst = &slot->data[pos];
+
+	*(u64 *)dst = K64(name);
+	if (len <= 8)
+		return;
+	*(u64 *)(dst + 8) = K64(name + 8);
+	if (len <= 16)
+		return;
+	*(u64 *)(dst + 16) = K64(name + 16);
+	if (len <= 24)
+		return;
+	if (len <= 32) {
+		*(u64 *)(dst + 24) = K64(name + 24);
+		return;
+	}
+	bpf_probe_read_kernel(dst, len & 255, (void *)name);
+}
+#endif
+
+INLINE u64 mount_of(u64 vfsmount)
+{
+	return vfsmount - bpf_core_field_offset(struct mount, mnt);
+}
+
+INLINE int is_err(u64 ptr)
+{
+	return ptr >= (u64)-4095L;
+}
+
+/* Is the struct path at `root` (a task's root) something else than the root of its mount namespace? */
+INLINE int is_chrooted(u64 root)
+{
+	u64 vfsmount = K64(root + bpf_core_field_offset(struct path, mnt));
+	u64 dentry = K64(root + bpf_core_field_offset(struct path, dentry));
+	u64 mount = mount_of(vfsmount), above;
+
+	if (dentry != (u64)RD(vfsmount, vfsmount, mnt_root))
+		return 1;
+	/* the initial root and what pivot_root(2) leaves are mounted on the root of a rootfs that is the namespace's own */
+	above = (u64)RD(mount, mount, mnt_parent);
+	return above != mount && (u64)RD(mount, mount, mnt_mountpoint) != (u64)RD(mount, above, mnt.mnt_root);
+}
+
+/* Writes one component. Returns 0, or 1 if it does not fit. */
+INLINE int walk_name(struct kt_slot *slot, u64 dentry)
+{
+	struct kt_walk *w = &slot->walk;
+	u32 len = RD(dentry, dentry, d_name.len), pos = w->pos;
+
+	if (len > KT_NAME_MAX || pos + len + 1 > w->end)
+		return 1;
+	barrier_var(pos);
+	if (pos > KT_SLOT_DATA - 512)
+		return 1;
+	slot->data[pos] = len;
+	name_copy(slot, pos + 1, (u64)RD(dentry, dentry, d_name.name), len);
+	w->tops[w->components & (KT_COMPONENTS_KEPT - 1)] = pos;
+	w->components++;
+	w->pos = pos + len + 1;
+	return 0;
+}
+
+/* One step of the walk; returns 1 when it is over. */
+INLINE int walk_step(struct kt_slot *slot)
+{
+	struct kt_walk *w = &slot->walk;
+	u64 dentry = w->dentry, parent;
+
+	if (dentry == w->mount_root) {
+		u64 mount = mount_of(w->vfsmount);
+		u64 up = (u64)RD(mount, mount, mnt_parent);
+
+		if (up == mount || !up) {
+			w->done = 1;
+			return 1;
+		}
+		w->dentry = (u64)RD(mount, mount, mnt_mountpoint);
+		w->vfsmount = up + bpf_core_field_offset(struct mount, mnt);
+		w->mount_root = (u64)RD(vfsmount, w->vfsmount, mnt_root);
+		return 0;
+	}
+	parent = (u64)RD(dentry, dentry, d_parent);
+	if (parent == dentry || !parent) {
+		/* the root of a file system that is not where its mount is rooted: not reachable from here */
+		w->state |= KT_PATH_UNREACHABLE;
+		w->done = 1;
+		return 1;
+	}
+	if (walk_name(slot, dentry)) {
+		w->state |= KT_PATH_TRUNCATED;
+		w->done = 1;
+		return 1;
+	}
+	w->dentry = parent;
+	return 0;
+}
+
+#ifndef KT_LEGACY
+static long walk_callback(u32 index, void *ctx)
+{
+	return walk_step(*(struct kt_slot **)ctx);
+}
+#endif
+
+/*
+ * Walks a struct path, writing components at slot->walk.pos (set by the caller). Afterwards that is behind them, and
+ * walk.state holds KT_PATH_* bits. `task` tells the namespace and whether the process is chrooted.
+ */
+#ifdef KT_LEGACY
+static __attribute__((noinline)) int path_walk(struct kt_slot *slot, u64 vfsmount, u64 dentry, u64 task)
+#else
+INLINE int path_walk(struct kt_slot *slot, u64 vfsmount, u64 dentry, u64 task)
+#endif
+{
+	struct kt_walk *w = &slot->walk;
+	u64 inode, fs, mount, ns;
+
+	w->end = w->pos + KT_PATH_MAX;
+	w->dentry = dentry;
+	w->vfsmount = vfsmount;
+	w->mount_root = (u64)RD(vfsmount, vfsmount, mnt_root);
+	w->state = 0;
+	w->done = 0;
+	w->components = 0;
+	if (!dentry) {
+		w->state = KT_PATH_UNREACHABLE;
+		return 0;
+	}
+	mount = mount_of(vfsmount);
+	ns = (u64)RD(mount, mount, mnt_ns);
+	if (is_err(ns)) {
+		/* MNT_NS_INTERNAL: pipefs, sockfs, memfd's tmpfs, anon inodes: mounted nowhere, only named */
+		w->state = KT_PATH_PSEUDO;
+		walk_name(slot, dentry);
+		return 0;
+	}
+	inode = (u64)RD(dentry, dentry, d_inode);
+	/* d_unhashed() of what is not a root, or the last link is gone */
+	if ((!RD(dentry, dentry, d_hash.pprev) && (u64)RD(dentry, dentry, d_parent) != dentry) ||
+	    (inode && !RD(inode, inode, i_nlink)))
+		w->state |= KT_PATH_DELETED;
+#ifdef KT_LEGACY
+	for (int i = 0; i < KT_WALK_MAX; i++) {
+		if (walk_step(slot))
+			break;
+	}
+#else
+	bpf_loop(KT_WALK_MAX, walk_callback, &slot, 0);
+#endif
+	if (!w->done)
+		w->state |= KT_PATH_TRUNCATED;
+	if (w->state & (KT_PATH_TRUNCATED | KT_PATH_UNREACHABLE))
+		return 0;
+	/* unmounted (0), detached (an anonymous namespace) or another's: not where this task could name it */
+	if ((u64)RD(mount, mount_of(w->vfsmount), mnt_ns) != (u64)RD(nsproxy, RD(task_struct, task, nsproxy), mnt_ns))
+		w->state |= KT_PATH_UNREACHABLE;
+	fs = (u64)RD(task_struct, task, fs);
+	if (fs && is_chrooted(AT(fs_struct, fs, root)))
+		w->state |= KT_PATH_CHROOTED;
+	return 0;
+}
+
+/* Walks the struct path at path_addr and writes its descriptor. Returns the position behind the components. */
+INLINE u32 put_path(struct kt_path *out, struct kt_slot *slot, u32 pos, u64 path_addr, const void *task)
+{
+	u64 mnt = K64(path_addr + bpf_core_field_offset(struct path, mnt));
+	u64 dentry = K64(path_addr + bpf_core_field_offset(struct path, dentry));
+	u32 end;
+
+	slot->walk.pos = pos;
+	path_walk(slot, mnt, dentry, (u64)task);
+	end = slot->walk.pos;
+	out->comps_len = end - pos;
+	out->str_len = 0;
+	out->state = slot->walk.state;
+	out->source = KT_PATH_KERNEL_FILE;
+	out->pad = 0;
+	return end;
+}
+
+INLINE void path_none(struct kt_path *out)
+{
+	*(u64 *)out = 0;
+}
+
+/*
+ * Marks (KT_PREFIX_*) of the path just walked: follows the trie of sensitive prefixes from the root downward. A path
+ * that does not begin at its namespace's root has none.
+ */
+INLINE u32 path_marks(struct kt_slot *slot)
+{
+	struct kt_walk *w = &slot->walk;
+	struct kt_prefix_key key = {};
+	u32 n = w->components, marks = 0, wild = 0;
+
+	if (w->state & (KT_PATH_TRUNCATED | KT_PATH_UNREACHABLE | KT_PATH_PSEUDO))
+		return 0;
+#pragma unroll
+	for (int i = 0; i < KT_COMPONENTS_KEPT; i++) {
+		struct kt_prefix_value *v = NULL;
+		u32 pos, len;
+
+		if (i >= n)
+			return marks;
+		pos = w->tops[(n - 1 - i) & (KT_COMPONENTS_KEPT - 1)];
+		barrier_var(pos);
+		if (pos > KT_SLOT_DATA - 256)
+			return marks;
+		len = slot->data[pos];
+		__builtin_memset(key.name, 0, sizeof(key.name));
+		if (len <= KT_PREFIX_NAME && len > 0) {
+			key.len = len;
+			bpf_probe_read_kernel(key.name, len, &slot->data[pos + 1]);
+			v = bpf_map_lookup_elem(&kt_prefixes, &key);
+		}
+		if (!v && wild) {
+			key.len = 0;
+			__builtin_memset(key.name, 0, sizeof(key.name));
+			v = bpf_map_lookup_elem(&kt_prefixes, &key);
+		}
+		if (!v)
+			return marks;
+		marks |= v->marks & (KT_PREFIX_FILE | KT_PREFIX_UNIX);
+		wild = v->marks & KT_PREFIX_WILDCARD;
+		key.node = v->next;
+		if (!v->next)
+			return marks;
+	}
+	return marks;
+}
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The common head: who did it. */
+#ifndef KT_TASK_H
+#define KT_TASK_H
+
+#include "tap.h"
+
+INLINE u64 task_leader(const void *task)
+{
+	return (u64)RD(task_struct, task, group_leader);
+}
+
+/* The process's entry in kt_procs, if it is this process and not an earlier one with its tgid. */
+INLINE struct kt_proc *proc_of(u32 tgid, u64 start_time)
+{
+	struct kt_proc *proc = bpf_map_lookup_elem(&kt_procs, &tgid);
+
+	return proc && proc->start_time == start_time ? proc : NULL;
+}
+
+/* Of a process that no tracker saw: a host process can be told by its cgroup, anything else is not guessed. */
+INLINE u8 entry_of_untracked(u64 cgroup_id)
+{
+	struct kt_cgroup_info *info = bpf_map_lookup_elem(&kt_cgroups, &cgroup_id);
+
+	return info && !info->root_id ? KT_ENTRY_HOST : KT_ENTRY_UNKNOWN;
+}
+
+INLINE u32 task_ns_tgid(u64 leader)
+{
+	u64 pid = (u64)RD(task_struct, leader, thread_pid);
+	u32 level = RD(pid, pid, level);
+
+	return K32(AT(pid, pid, numbers) + (u64)level * bpf_core_type_size(struct upid));
+}
+
+/* Fills all of the head but len. `task` is current or an iterator's. */
+INLINE void head_fill(struct kt_head *head, const void *task, u32 kind, u32 tier, u64 cgroup_id, u32 weight)
+{
+	u64 leader = task_leader(task), parent, cred, ns;
+	struct kt_proc *proc;
+	u64 start = RD(task_struct, leader, start_boottime);
+	u32 tgid = RD(task_struct, task, tgid);
+
+	head->version = KT_RECORD_VERSION;
+	head->kind = kind;
+	head->tier = tier;
+	head->actor = KT_ACTOR_CURRENT;
+	head->ktime = bpf_ktime_get_boot_ns();
+	head->tid = RD(task_struct, task, pid);
+	head->weight = weight;
+	head->cgroup_id = cgroup_id;
+	head->start_time = start;
+	head->exec_id = RD(task_struct, leader, self_exec_id);
+	parent = task_leader(RD(task_struct, leader, real_parent));
+	head->parent_start_time = RD(task_struct, parent, start_boottime);
+	head->parent_exec_id = RD(task_struct, parent, self_exec_id);
+	head->parent_tgid = RD(task_struct, parent, tgid);
+	head->tgid = tgid;
+	head->ns_tgid = task_ns_tgid(leader);
+	cred = (u64)RD(task_struct, task, real_cred);
+	head->uid = RD(cred, cred, uid.val);
+	head->gid = RD(cred, cred, gid.val);
+	head->euid = RD(cred, cred, euid.val);
+	ns = (u64)RD(task_struct, task, nsproxy);
+	head->mnt_ns = RD(mnt_namespace, RD(nsproxy, ns, mnt_ns), ns.inum);
+	head->net_ns = RD(net, RD(nsproxy, ns, net_ns), ns.inum);
+	*(u64 *)&head->comm[0] = K64(AT(task_struct, task, comm));
+	*(u64 *)&head->comm[8] = K64(AT(task_struct, task, comm) + 8);
+	head->pad[0] = head->pad[1] = head->pad[2] = 0;
+	proc = proc_of(tgid, start);
+	if (proc) {
+		head->entry = proc->entry;
+		head->image_start_time = proc->image_start_time;
+		head->image_tgid = proc->image_tgid;
+	} else {
+		head->entry = entry_of_untracked(cgroup_id);
+		head->image_start_time = start;
+		head->image_tgid = tgid;
+	}
+}
+
+/* Where only a cgroup is known: false evidence would be worse than none. */
+INLINE void head_fill_cgroup_only(struct kt_head *head, u32 kind, u32 tier, u64 cgroup_id, u32 weight)
+{
+	__builtin_memset(head, 0, sizeof(*head));
+	head->version = KT_RECORD_VERSION;
+	head->kind = kind;
+	head->tier = tier;
+	head->actor = KT_ACTOR_CGROUP_ONLY;
+	head->ktime = bpf_ktime_get_boot_ns();
+	head->weight = weight;
+	head->cgroup_id = cgroup_id;
+}
+
+/* The open file behind a descriptor of the running task; 0 if there is none. */
+INLINE u64 file_of_fd(const void *task, u32 fd)
+{
+	u64 fdt = (u64)RD(files_struct, RD(task_struct, task, files), fdt);
+
+	if (fd >= RD(fdtable, fdt, max_fds))
+		return 0;
+	return K64((u64)RD(fdtable, fdt, fd) + (u64)fd * 8);
+}
+
+#endif
