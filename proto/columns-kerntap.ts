@@ -1,0 +1,93 @@
+import { type Column, column, enumName, orNull } from './column.ts';
+import type { Container, Loss, NodeFacts, Pod, Probe } from './messages.ts';
+import type { Cell } from './ndjson.ts';
+import { boundedTime } from './time.ts';
+
+/** kerntap.*: the agent speaks of itself; what it knows of the node and the clock comes along. */
+export interface Own<Body> {
+  readonly body: Body;
+  readonly node: NodeFacts;
+  readonly wallOffsetNs: bigint;
+}
+
+function wallTime(bootNs: bigint, offsetNs: bigint): string | null {
+  return bootNs === 0n ? null : boundedTime(bootNs + offsetNs);
+}
+
+/** kerntap.loss: something was not delivered. */
+export const LOSS: readonly Column<Own<Loss>>[] = [
+  column('loss_stage', 'string', 'kernel, decode, hold, queue, spool, collector', ({ body }) => orNull(body.stage)),
+  column('loss_reason', 'string', '', ({ body }) => orNull(body.reason)),
+  column('loss_kind', 'string', 'of the lost events; null: mixed or not known', ({ body }) => orNull(body.kind)),
+  column('loss_count', 'integer', 'since the last row of the same stage, reason and kind', ({ body }) => body.count),
+  column('loss_total', 'integer', 'in this run', ({ body }) => body.total),
+  column('loss_first_time', 'string', 'RFC 3339: the span in which it was noticed', ({ body, wallOffsetNs }) =>
+    wallTime(body.firstTimeNs, wallOffsetNs),
+  ),
+  column('loss_last_time', 'string', '', ({ body, wallOffsetNs }) => wallTime(body.lastTimeNs, wallOffsetNs)),
+  column(
+    'loss_unaccountable',
+    'boolean',
+    'the count is a lower bound: the kernel does not tell',
+    ({ body }) => body.unaccountable,
+  ),
+];
+
+const POD_STATES = ['unspecified', 'seen', 'gone'];
+
+function containerCell(container: Container): Cell {
+  return {
+    container_id: orNull(container.id),
+    k8s_container_name: orNull(container.name),
+    type: orNull(container.type),
+    container_image_name: orNull(container.imageName),
+    container_image_digest: orNull(container.imageDigest),
+    container_runtime_name: orNull(container.runtime),
+    k8s_container_restart_count: container.restartCount,
+    privileged: container.privileged,
+    added_capabilities: container.addedCapabilities,
+    started_at: orNull(container.startedAt),
+    finished_at: orNull(container.finishedAt),
+    probe_commands: container.probeCommands,
+    previous_container_ids: container.previousIds,
+  };
+}
+
+/** kerntap.pod: a pod of this node as the local kubelet tells it. Its columns are named as in the events it completes. */
+export const POD: readonly Column<Own<Pod>>[] = [
+  column('pod_state', 'string', 'seen: the whole row stands; gone', ({ body }) => enumName(POD_STATES, body.state)),
+  column('k8s_pod_uid', 'string', "as in the cgroup's path", ({ body }) => orNull(body.uid)),
+  column('k8s_pod_name', 'string', '', ({ body }) => orNull(body.name)),
+  column('k8s_namespace_name', 'string', '', ({ body }) => orNull(body.namespaceName)),
+  column('k8s_pod_labels', 'map', 'label to value', ({ body }) => body.labels),
+  column('k8s_pod_ips', 'strings', '', ({ body }) => body.ips),
+  column('k8s_pod_host_network', 'boolean', '', ({ body }) => body.hostNetwork),
+  column('k8s_pod_host_pid', 'boolean', '', ({ body }) => body.hostPid),
+  column('k8s_service_account_name', 'string', '', ({ body }) => orNull(body.serviceAccount)),
+  column('k8s_owner_kind', 'string', "the pod's controller", ({ body }) => orNull(body.ownerKind)),
+  column('k8s_owner_name', 'string', '', ({ body }) => orNull(body.ownerName)),
+  column('k8s_owner_derived', 'boolean', 'computed from names, not read; null without an owner', ({ body }) =>
+    body.ownerName === '' ? null : body.ownerDerived,
+  ),
+  column('k8s_pod_phase', 'string', '', ({ body }) => orNull(body.phase)),
+  column('k8s_pod_start_time', 'string', 'RFC 3339, as the kubelet says', ({ body }) => orNull(body.startedAt)),
+  column('k8s_pod_host_paths', 'strings', 'hostPath volumes', ({ body }) => body.hostPaths),
+  column(
+    'k8s_pod_containers',
+    'objects',
+    'a container each, with its id, image, privileges and times; probe_commands: argv joined by NUL',
+    ({ body }) => body.containers.map(containerCell),
+  ),
+  column('metadata_source', 'string', 'kubelet', ({ body }) => orNull(body.source)),
+  column('k8s_node_uid', 'string', '', ({ node }) => orNull(node.nodeUid)),
+  column('host_ips', 'strings', "the node's", ({ node }) => node.nodeIps),
+];
+
+/** kerntap.probe: a probe was turned on or off, or failed. */
+export const PROBE: readonly Column<Own<Probe>>[] = [
+  column('probe_kind', 'string', 'the kind that it makes', ({ body }) => orNull(body.kind)),
+  column('probe_tier', 'string', 'trampoline, syscall, raw, tracker', ({ body }) => orNull(body.tier)),
+  column('probe_state', 'string', 'on, off, failed', ({ body }) => orNull(body.state)),
+  column('probe_reason', 'string', '', ({ body }) => orNull(body.reason)),
+  column('host_kernel_release', 'string', 'uname release', ({ node }) => orNull(node.kernelRelease)),
+];

@@ -1,0 +1,179 @@
+import { isAddress } from './address.ts';
+import type { Column } from './column.ts';
+import { ACTOR, CAPTURE, HEAD, IMAGE, ORIGIN } from './columns-common.ts';
+import { SHAPES, type Shape } from './kinds.ts';
+import type { Batch, Event, NodeFacts, Process, SocketAddress, Workload } from './messages.ts';
+import { type Cell, cellToJson, type Row } from './ndjson.ts';
+import { isWritable, rfc3339 } from './time.ts';
+
+export { COLUMNS, COMMON_COLUMNS, type ColumnInfo, KINDS, type KindInfo, PROCESS_COLUMNS } from './kinds.ts';
+export { type Cell, type Row, toLine } from './ndjson.ts';
+
+type Reader = (name: string, cell: Cell) => void;
+
+function readAll<Source>(columns: readonly Column<Source>[], source: Source, into: Reader): void {
+  for (const { name, read } of columns) into(name, read(source));
+}
+
+// `,"name":value` for each column.
+function fragment<Source>(columns: readonly Column<Source>[], source: Source): string {
+  let json = '';
+  for (const { key, read } of columns) json += key + cellToJson(read(source));
+  return json;
+}
+
+/** An event of a batch as a row. */
+export interface EventRow {
+  readonly kind: string;
+  readonly seq: bigint;
+  /** Wall clock, ns since 1970. */
+  readonly timeNs: bigint;
+  /** The flat row, every column of its kind present; null where not known. */
+  row(): Row;
+  /** The same as a line of NDJSON without its newline: as toLine(row()), but cheaper. */
+  line(): string;
+}
+
+/** Why an event could not be made a row. The reason has no data in it, so it can key a counter. */
+export interface RefusedEvent {
+  readonly seq: bigint;
+  readonly refused: string;
+}
+
+interface ActorRows {
+  readonly process: Process | null;
+  readonly workload: Workload | null;
+  actorJson: string | null;
+  imageJson: string | null;
+}
+
+interface BatchFrame {
+  readonly node: NodeFacts;
+  readonly run: string;
+  readonly ingestTime: string | null;
+  readonly wallOffsetNs: bigint;
+  readonly originJson: string;
+}
+
+class BatchEvent implements EventRow {
+  readonly kind: string;
+  readonly seq: bigint;
+  readonly timeNs: bigint;
+  readonly #frame: BatchFrame;
+  readonly #shape: Shape;
+  readonly #event: Event;
+  readonly #actor: ActorRows;
+  readonly #source: never;
+
+  constructor(
+    frame: BatchFrame,
+    known: Shape,
+    event: Event,
+    body: object,
+    actor: ActorRows,
+    seq: bigint,
+    timeNs: bigint,
+  ) {
+    this.kind = known.kind;
+    this.seq = seq;
+    this.timeNs = timeNs;
+    this.#frame = frame;
+    this.#shape = known;
+    this.#event = event;
+    this.#actor = actor;
+    this.#source = (known.own ? { body, node: frame.node, wallOffsetNs: frame.wallOffsetNs } : body) as never;
+  }
+
+  #head() {
+    return { timeNs: this.timeNs, time: rfc3339(this.timeNs), kind: this.kind, seq: this.seq, run: this.#frame.run };
+  }
+
+  row(): Row {
+    const row: Record<string, Cell> = {};
+    const into: Reader = (name, cell) => {
+      row[name] = cell;
+    };
+    readAll(HEAD, this.#head(), into);
+    readAll(ORIGIN, this.#frame, into);
+    if (!this.#shape.own) {
+      readAll(ACTOR, this.#actor, into);
+      if (this.kind !== 'process.exec') readAll(IMAGE, this.#actor, into);
+      readAll(CAPTURE, { event: this.#event, process: this.#actor.process }, into);
+    }
+    readAll(this.#shape.columns, this.#source, into);
+    return row;
+  }
+
+  line(): string {
+    let json = fragment(HEAD, this.#head()) + this.#frame.originJson;
+    if (!this.#shape.own) {
+      const actor = this.#actor;
+      actor.actorJson ??= fragment(ACTOR, actor);
+      json += actor.actorJson;
+      if (this.kind !== 'process.exec') {
+        actor.imageJson ??= fragment(IMAGE, actor);
+        json += actor.imageJson;
+      }
+      json += fragment(CAPTURE, { event: this.#event, process: actor.process });
+    }
+    json += fragment(this.#shape.columns, this.#source);
+    return `{${json.slice(1)}}`;
+  }
+}
+
+function bodyOf(event: Event): [Shape, object] | null {
+  for (const known of SHAPES) {
+    const body = known.body(event);
+    if (body !== null) return [known, body];
+  }
+  return null;
+}
+
+function addressesOf(body: object): boolean {
+  const { local, remote, asked } = body as Partial<Record<'local' | 'remote' | 'asked', SocketAddress | null>>;
+  return isAddress(local ?? null) && isAddress(remote ?? null) && isAddress(asked ?? null);
+}
+
+const NOBODY: ActorRows = { process: null, workload: null, actorJson: null, imageJson: null };
+
+function actorsOf(batch: Batch): (ActorRows | string)[] {
+  return batch.processes.map((process) => {
+    if (process.workload > batch.workloads.length) return 'workload index out of range';
+    return { process, workload: batch.workloads[process.workload - 1] ?? null, actorJson: null, imageJson: null };
+  });
+}
+
+/**
+ * A decoded batch as rows, in its order. Never throws on what a decoded batch may hold: an event that is malformed
+ * comes out as a RefusedEvent.
+ * @param node facts of the batch's run: its own copy, or those of the stream's Hello
+ * @param ingestTimeMs arrival at the collector, ms since 1970; null where there is no collector (the tail)
+ */
+export function* rowsOf(
+  batch: Batch,
+  node: NodeFacts,
+  ingestTimeMs: number | null = null,
+): Generator<EventRow | RefusedEvent, void, undefined> {
+  const run = Buffer.from(batch.runId).toString('hex');
+  const origin = {
+    node,
+    run,
+    ingestTime: ingestTimeMs === null ? null : rfc3339(BigInt(Math.trunc(ingestTimeMs)) * 1_000_000n),
+  };
+  const frame = { ...origin, wallOffsetNs: batch.wallOffsetNs, originJson: fragment(ORIGIN, origin) };
+  const actors = actorsOf(batch);
+  let timeNs = batch.baseTimeNs + batch.wallOffsetNs;
+  let seq = batch.firstSeq - 1n;
+  for (const event of batch.events) {
+    seq += 1n;
+    timeNs += event.timeDeltaNs;
+    const found = bodyOf(event);
+    const actor = event.process === 0 ? NOBODY : actors[event.process - 1];
+    if (found === null) yield { seq, refused: 'no body that this reader knows' };
+    else if (actor === undefined) yield { seq, refused: 'process index out of range' };
+    else if (typeof actor === 'string') yield { seq, refused: actor };
+    else if (!isWritable(timeNs)) yield { seq, refused: 'time out of range' };
+    else if (found[0].addresses && !addressesOf(found[1])) yield { seq, refused: 'address of neither 4 nor 16 bytes' };
+    else yield new BatchEvent(frame, found[0], event, found[1], actor, seq, timeNs);
+  }
+}
