@@ -213,48 +213,67 @@ INLINE void path_none(struct kt_path *out)
 	*(u64 *)out = 0;
 }
 
+/* Bytes 8 * i.. of a name of `len` bytes as a word, zero behind its end (little-endian). */
+INLINE u64 name_word(const u8 *name, u32 i, u32 len)
+{
+	u64 word = *(const u64 *)(name + 8 * i);
+
+	if (len >= 8 * i + 8)
+		return word;
+	if (len <= 8 * i)
+		return 0;
+	return word & ((1ull << (8 * (len - 8 * i))) - 1);
+}
+
 /*
  * Marks (KT_PREFIX_*) of the path just walked: follows the trie of sensitive prefixes from the root downward. A path
- * that does not begin at its namespace's root has none.
+ * that does not begin at its namespace's root has none. Most paths leave it at their first component: one look-up.
  */
 INLINE u32 path_marks(struct kt_slot *slot)
 {
 	struct kt_walk *w = &slot->walk;
-	struct kt_prefix_key key = {};
+	struct {
+		u32 node;
+		u32 len;
+		u64 name[KT_PREFIX_NAME / 8];
+	} key = {}; /* struct kt_prefix_key by words */
 	u32 n = w->components, marks = 0, wild = 0;
 
 	if (w->state & (KT_PATH_TRUNCATED | KT_PATH_UNREACHABLE | KT_PATH_PSEUDO))
 		return 0;
-#pragma unroll
 	for (int i = 0; i < KT_COMPONENTS_KEPT; i++) {
 		struct kt_prefix_value *v = NULL;
+		const u8 *name;
 		u32 pos, len;
 
 		if (i >= n)
-			return marks;
+			break;
 		pos = w->tops[(n - 1 - i) & (KT_COMPONENTS_KEPT - 1)];
 		barrier_var(pos);
 		if (pos > KT_SLOT_DATA - 256)
-			return marks;
+			break;
 		len = slot->data[pos];
-		__builtin_memset(key.name, 0, sizeof(key.name));
-		if (len <= KT_PREFIX_NAME && len > 0) {
+		name = &slot->data[pos + 1];
+		if (len <= KT_PREFIX_NAME) {
 			key.len = len;
-			bpf_probe_read_kernel(key.name, len, &slot->data[pos + 1]);
+			key.name[0] = name_word(name, 0, len);
+			key.name[1] = name_word(name, 1, len);
+			key.name[2] = name_word(name, 2, len);
+			key.name[3] = name_word(name, 3, len);
 			v = bpf_map_lookup_elem(&kt_prefixes, &key);
 		}
 		if (!v && wild) {
 			key.len = 0;
-			__builtin_memset(key.name, 0, sizeof(key.name));
+			key.name[0] = key.name[1] = key.name[2] = key.name[3] = 0;
 			v = bpf_map_lookup_elem(&kt_prefixes, &key);
 		}
 		if (!v)
-			return marks;
+			break;
 		marks |= v->marks & (KT_PREFIX_FILE | KT_PREFIX_UNIX);
 		wild = v->marks & KT_PREFIX_WILDCARD;
 		key.node = v->next;
-		if (!v->next)
-			return marks;
+		if (!key.node)
+			break;
 	}
 	return marks;
 }
