@@ -1,5 +1,3 @@
-import type { Kind } from './kinds.ts';
-
 export type OpenMode = 'off' | 'writes' | 'sensitive' | 'all';
 export type UnixMode = 'off' | 'sensitive' | 'all';
 
@@ -18,7 +16,8 @@ export interface AgentOptions {
   readonly kubeletCaFile: string | undefined;
   readonly nodeName: string;
   readonly clusterName: string;
-  readonly kinds: readonly Kind[];
+  /** Names of KERNEL_KINDS. */
+  readonly kinds: readonly string[];
   readonly openMode: OpenMode;
   readonly failedOpens: boolean;
   readonly unixMode: UnixMode;

@@ -1,6 +1,6 @@
 import os from 'node:os';
 import path from 'node:path';
-import { DEFAULT_KINDS, KIND_NAMES, type Kind } from '../agent/kinds.ts';
+import { KERNEL_KINDS, OWN_KINDS } from '../agent/kinds.ts';
 import type { AgentOptions } from '../agent/options.ts';
 import { KT_ARGV_CAP_MAX } from '../kernel/layout.gen.ts';
 import {
@@ -15,6 +15,8 @@ import {
   UsageError,
 } from './flags.ts';
 import { version } from './version.ts';
+
+const KINDS = [...KERNEL_KINDS.keys()];
 
 const FLAGS = {
   collector: { type: 'string', value: 'HOST:PORT', help: 'stream to this collector' },
@@ -31,7 +33,7 @@ const FLAGS = {
   kinds: {
     type: 'string',
     value: 'LIST',
-    help: `comma-separated kinds or families (process, file, socket) that are on:\n${KIND_NAMES.join(', ')}\n(all but process.fork)`,
+    help: `comma-separated kinds or families (process, file, socket) that are on:\n${KINDS.join(', ')}\n(all of them)`,
   },
   'open-mode': {
     type: 'string',
@@ -45,7 +47,7 @@ const FLAGS = {
     value: 'BYTES',
     help: `argv beyond this is cut and marked, at most ${KT_ARGV_CAP_MAX} (8Ki)`,
   },
-  all: { type: 'boolean', help: 'everything: all kinds, --open-mode all, --unix all, --failed-opens' },
+  all: { type: 'boolean', help: 'everything: --open-mode all, --unix all, --failed-opens' },
   tail: { type: 'string', value: 'on|off', help: 'events on stdout (on)' },
   'tail-kinds': { type: 'string', value: 'LIST', help: 'only these kinds or families on stdout' },
   'tail-rate': {
@@ -77,15 +79,14 @@ Flags (defaults in brackets):
 ${flagHelp(FLAGS)}
 `;
 
-const TAIL_EXTRA = ['kerntap.pod', 'kerntap.loss', 'kerntap.probe'];
 const CLUSTER_TAIL_KINDS = ['process.exec', 'socket.connect', 'file.open'];
 const FAMILIES = ['process', 'file', 'socket', 'kerntap'];
 /** A ring's size: whole pages, a power of two. */
 const RING_MAX = 1 << 30;
 
 /** Kinds named one by one or by family. */
-function kindList<T extends string>(name: string, value: string, known: readonly T[]): T[] {
-  const chosen = new Set<T>();
+function kindList(name: string, value: string, known: readonly string[]): string[] {
+  const chosen = new Set<string>();
   const families = FAMILIES.filter((family) => known.some((kind) => kind.startsWith(`${family}.`)));
   for (const word of value.split(',').map((item) => item.trim())) {
     const found = known.filter((kind) => kind === word || (families.includes(word) && kind.startsWith(`${word}.`)));
@@ -129,7 +130,7 @@ export function agentOptions(
   if (!standalone && collector === undefined) throw new UsageError('--collector HOST:PORT or --standalone is needed');
   if (!standalone && out !== undefined)
     throw new UsageError('--out belongs to --standalone: the collector decides where it writes');
-  for (const name of ['kinds', 'open-mode', 'unix']) {
+  for (const name of ['open-mode', 'unix']) {
     if (all && values[name] !== undefined) throw new UsageError(`--all says what --${name} would: give one of them`);
   }
   const kubelet = kubeletUrl(text(values, 'kubelet'));
@@ -139,7 +140,6 @@ export function agentOptions(
   const kinds = text(values, 'kinds');
   const tailKinds = text(values, 'tail-kinds');
   const state = env['XDG_STATE_HOME'] || path.join(env['HOME'] || os.homedir(), '.local', 'state');
-  const everyTailKind: readonly string[] = [...KIND_NAMES, ...TAIL_EXTRA];
   return {
     version: version(),
     standalone,
@@ -150,7 +150,7 @@ export function agentOptions(
     kubeletCaFile: text(values, 'kubelet-ca-file'),
     nodeName: text(values, 'node-name') ?? (env['NODE_NAME'] || os.hostname()),
     clusterName: text(values, 'cluster-name') ?? '',
-    kinds: all ? KIND_NAMES : kinds === undefined ? DEFAULT_KINDS : kindList<Kind>('kinds', kinds, KIND_NAMES),
+    kinds: kinds === undefined ? KINDS : kindList('kinds', kinds, KINDS),
     openMode: all ? 'all' : (choice(values, 'open-mode', ['off', 'writes', 'sensitive', 'all']) ?? 'sensitive'),
     failedOpens: all || values['failed-opens'] === true,
     unixMode: all ? 'all' : (choice(values, 'unix', ['off', 'sensitive', 'all']) ?? 'sensitive'),
@@ -158,10 +158,10 @@ export function agentOptions(
     tail: (choice(values, 'tail', ['on', 'off']) ?? 'on') === 'on',
     tailKinds:
       tailKinds !== undefined
-        ? kindList('tail-kinds', tailKinds, everyTailKind)
+        ? kindList('tail-kinds', tailKinds, [...KINDS, ...OWN_KINDS])
         : standalone
           ? undefined
-          : [...CLUSTER_TAIL_KINDS, ...TAIL_EXTRA],
+          : [...CLUSTER_TAIL_KINDS, ...OWN_KINDS],
     tailRate: integer(values, 'tail-rate', { min: 0, max: 1_000_000 }) ?? (standalone ? 0 : 20),
     tailBytes: integer(values, 'tail-bytes', { min: 0, max: 1 << 30, bytes: true }) ?? (standalone ? 0 : 16384),
     json: values['json'] === true,

@@ -1,28 +1,12 @@
-import { escapeJson } from './escape.ts';
+import { type Cell, cellToJson, type Row, toLine } from '../../proto/ndjson.ts';
 
 /** A log line of 8 KiB or more is split by CRI-O; containerd's limit is 16 KiB. */
 export const LINE_BYTES_MAX = 8191;
 /** Column that names the columns that were cut to keep the line short. */
 export const CUT_COLUMN = 'tail_cut';
 
-type Row = Readonly<Record<string, unknown>>;
-
-/** JSON of a value; integers beyond 2^53 keep all their digits. */
-function toJson(value: unknown): string {
-  if (typeof value === 'bigint') return value.toString();
-  if (Array.isArray(value)) return `[${value.map(toJson).join(',')}]`;
-  if (typeof value === 'object' && value !== null) {
-    const parts: string[] = [];
-    for (const [key, item] of Object.entries(value)) {
-      if (item !== undefined) parts.push(`${JSON.stringify(key)}:${toJson(item)}`);
-    }
-    return `{${parts.join(',')}}`;
-  }
-  return value === undefined ? 'null' : escapeJson(JSON.stringify(value));
-}
-
-function jsonBytes(value: unknown): number {
-  return Buffer.byteLength(toJson(value));
+function jsonBytes(value: Cell): number {
+  return Buffer.byteLength(cellToJson(value));
 }
 
 /** The longest start of `text` whose JSON has at most `bytes` bytes, on a character's boundary. */
@@ -39,10 +23,10 @@ function cutString(text: string, bytes: number): string {
 }
 
 /** The value made to fit `bytes` bytes of JSON, or undefined where nothing useful would be left of it. */
-function cutValue(value: unknown, bytes: number): unknown {
+function cutValue(value: Cell, bytes: number): Cell | undefined {
   if (typeof value === 'string') return bytes > 2 ? cutString(value, bytes) : undefined;
   if (Array.isArray(value)) {
-    const kept: unknown[] = [];
+    const kept: Cell[] = [];
     let room = bytes - 2;
     for (const item of value) {
       const size = jsonBytes(item) + 1;
@@ -57,7 +41,7 @@ function cutValue(value: unknown, bytes: number): unknown {
     return bytes < 2 ? undefined : kept;
   }
   if (typeof value === 'object' && value !== null) {
-    const kept: Record<string, unknown> = {};
+    const kept: Record<string, Cell> = {};
     let room = bytes - 2;
     for (const [key, item] of Object.entries(value)) {
       const size = jsonBytes(key) + jsonBytes(item) + 2;
@@ -71,38 +55,36 @@ function cutValue(value: unknown, bytes: number): unknown {
 }
 
 /**
- * One event as one line of JSON without its newline, at most LINE_BYTES_MAX bytes: the longest columns are cut first
- * and named in `tail_cut`; base64 columns go whole, half of one being of no use. The collector's copy is never cut.
+ * An event's line of JSON (without newline) made to fit LINE_BYTES_MAX bytes: the longest columns are cut first and named
+ * in `tail_cut`; base64 columns go whole, half of one being of no use. The collector's copy is never cut.
+ * @param line as EventRow.line() gives it
+ * @param row the same event's columns; asked for only where the line is too long
  */
-export function renderLine(row: Row): string {
-  const whole = toJson(row);
-  if (Buffer.byteLength(whole) <= LINE_BYTES_MAX) return whole;
+export function fitLine(line: string, row: () => Row): string {
+  return Buffer.byteLength(line) <= LINE_BYTES_MAX ? line : cutRow(row());
+}
 
-  const columns = new Map(Object.entries(row).filter(([, value]) => value !== undefined));
-  const sizes = new Map<string, number>();
-  let total = 2;
-  for (const [name, value] of columns) {
-    const size = jsonBytes(name) + jsonBytes(value) + 2;
-    sizes.set(name, size);
-    total += size;
-  }
+function cutRow(row: Row): string {
+  const columns = new Map<string, Cell>(Object.entries(row));
+  const sizes = [...columns].map(([name, cell]): [string, number] => [name, jsonBytes(name) + jsonBytes(cell) + 2]);
+  let total = sizes.reduce((sum, [, size]) => sum + size, 1);
   const cut: string[] = [];
-  for (const [name, size] of [...sizes].sort((a, b) => b[1] - a[1])) {
+  for (const [name, size] of sizes.sort((a, b) => b[1] - a[1])) {
     // Room for this column's name in `tail_cut`, and for that column itself the first time.
     total += jsonBytes(name) + 1 + (cut.length === 0 ? CUT_COLUMN.length + 6 : 0);
     cut.push(name);
     const overhead = jsonBytes(name) + 2;
-    const room = size - overhead - (total - LINE_BYTES_MAX);
-    const value = name.endsWith('_b64') ? undefined : cutValue(columns.get(name), room);
+    const cell = columns.get(name) ?? null;
+    const rest = name.endsWith('_b64') ? undefined : cutValue(cell, size - overhead - (total - LINE_BYTES_MAX));
     total -= size;
-    if (value === undefined) {
+    if (rest === undefined) {
       columns.delete(name);
     } else {
-      columns.set(name, value);
-      total += overhead + jsonBytes(value);
+      columns.set(name, rest);
+      total += overhead + jsonBytes(rest);
     }
     if (total <= LINE_BYTES_MAX) break;
   }
   columns.set(CUT_COLUMN, cut);
-  return toJson(Object.fromEntries(columns));
+  return toLine(Object.fromEntries(columns));
 }

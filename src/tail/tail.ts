@@ -1,0 +1,198 @@
+/**
+ * The local tail: a copy of the events on stdout, as a courtesy. It never slows the stream: records wait in a queue of
+ * fixed size and are rendered in short turns; what is over its budgets, or more than its reader takes, is dropped from
+ * the tail alone, and counted.
+ */
+
+import { type EventRow, rowsOf } from '../../proto/columns.ts';
+import { decodeBatch, type Event, encodeBatch, type NodeFacts, type Sparse } from '../../proto/contract.ts';
+import type { Workload } from '../kubernetes/workload.ts';
+import { TokenBucket } from './budget.ts';
+import { LINE_BYTES_MAX } from './line.ts';
+import type { BoundedWriter } from './writer.ts';
+
+/** One kernel record as the bytes of a batch of its own; undefined where it cannot be encoded. */
+export type EncodeOne = (
+  buf: Uint8Array,
+  offset: number,
+  workload: Workload,
+  sequence: number,
+  wallOffsetNs: bigint,
+) => Uint8Array | undefined;
+
+export interface TailOptions {
+  readonly writer: BoundedWriter;
+  readonly encodeOne: EncodeOne;
+  readonly node: NodeFacts;
+  /** One event as one line without its newline, at most LINE_BYTES_MAX bytes. */
+  readonly render: (row: EventRow) => string;
+  readonly renderDropped: (count: number) => string;
+  /** Numbers of the kinds that pass, and names of the agent's own; undefined: all. */
+  readonly kinds?: { readonly numbers: ReadonlySet<number>; readonly own: ReadonlySet<string> } | undefined;
+  /** Events a second; 0: no limit. */
+  readonly eventsPerSecond: number;
+  /** Bytes of lines a second; 0: no limit. */
+  readonly bytesPerSecond: number;
+  readonly wallOffsetNs: () => bigint;
+  readonly queueBytes?: number;
+  readonly now?: () => number;
+}
+
+/** A burst is what a second's budget gives, and at least one whole line. */
+const DROPPED_EVERY_MS = 1000;
+const QUEUE_BYTES = 1 << 20;
+/** A turn renders so long at most, then lets others work. */
+const TURN_MS = 3;
+const PAUSE_MS = 5;
+
+export interface TailCounts {
+  /** Lines handed to the writer. */
+  lines: number;
+  /** Not asked for. */
+  filtered: number;
+  /** Asked for, but over a budget, or beyond what the reader took. */
+  dropped: number;
+}
+
+type OwnEvent = Sparse<Pick<Event, 'loss' | 'pod' | 'probe'>>;
+
+export class Tail {
+  readonly counts: TailCounts = { lines: 0, filtered: 0, dropped: 0 };
+  readonly #options: TailOptions;
+  readonly #now: () => number;
+  readonly #events: TokenBucket;
+  readonly #bytes: TokenBucket;
+  readonly #wanted: Uint8Array;
+  /** Records that wait, 8-byte aligned; begins anew whenever it ran empty. */
+  readonly #slab: Uint8Array;
+  #used = 0;
+  #waiting: { at: number; workload: Workload; sequence: number }[] = [];
+  #next = 0;
+  #turn: NodeJS.Immediate | undefined;
+  #pause: NodeJS.Timeout | undefined;
+  #toldDropped = 0;
+  #toldAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: TailOptions) {
+    this.#options = options;
+    this.#now = options.now ?? performance.now.bind(performance);
+    const now = this.#now();
+    const { eventsPerSecond, bytesPerSecond, kinds } = options;
+    this.#events = new TokenBucket(eventsPerSecond, Math.max(eventsPerSecond, 1), now);
+    this.#bytes = new TokenBucket(bytesPerSecond, Math.max(bytesPerSecond, LINE_BYTES_MAX + 1), now);
+    this.#wanted = new Uint8Array(256).fill(kinds === undefined ? 1 : 0);
+    for (const kind of kinds?.numbers ?? []) this.#wanted[kind] = 1;
+    this.#slab = new Uint8Array(options.queueBytes ?? QUEUE_BYTES);
+  }
+
+  /** One kernel record that was encoded under `sequence`. Copies it or drops it; never waits. */
+  offer(buf: Uint8Array, offset: number, length: number, kind: number, workload: Workload, sequence: number): void {
+    if (this.#wanted[kind] !== 1) {
+      this.counts.filtered++;
+      return;
+    }
+    const end = this.#used + ((length + 7) & ~7);
+    if (end > this.#slab.length || this.#stalled() || !this.#events.take(1, this.#now())) {
+      this.counts.dropped++;
+      return;
+    }
+    this.#slab.set(buf.subarray(offset, offset + length), this.#used);
+    this.#waiting.push({ at: this.#used, workload, sequence });
+    this.#used = end;
+    this.#schedule();
+  }
+
+  /** One of the agent's own events, at `timeNs` of the boot clock. */
+  offerMessage(event: OwnEvent, timeNs: bigint, sequence: number): void {
+    const { kinds, node, wallOffsetNs } = this.#options;
+    const name = event.loss ? 'kerntap.loss' : event.pod ? 'kerntap.pod' : 'kerntap.probe';
+    if (kinds !== undefined && !kinds.own.has(name)) {
+      this.counts.filtered++;
+      return;
+    }
+    this.#write(
+      encodeBatch({
+        runId: node.runId,
+        firstSeq: BigInt(sequence),
+        baseTimeNs: timeNs,
+        wallOffsetNs: wallOffsetNs(),
+        events: [event],
+      }),
+    );
+  }
+
+  /** Says how much was dropped, at most once a second and as soon as the reader takes something again. */
+  tick(): void {
+    const { counts } = this;
+    const missing = counts.dropped - this.#toldDropped;
+    if (missing === 0 || this.#stalled()) return;
+    const now = this.#now();
+    if (now - this.#toldAtMs < DROPPED_EVERY_MS) return;
+    if (!this.#options.writer.offer(`${this.#options.renderDropped(missing)}\n`)) return;
+    this.#toldDropped = counts.dropped;
+    this.#toldAtMs = now;
+  }
+
+  /** Renders what waits, whatever time it takes, and gives the reader `timeoutMs`; true: everything left. */
+  async flush(timeoutMs: number): Promise<boolean> {
+    while (this.#next < this.#waiting.length) this.#renderNext();
+    this.#rewind();
+    this.#toldAtMs = Number.NEGATIVE_INFINITY;
+    this.tick();
+    return this.#options.writer.flush(timeoutMs);
+  }
+
+  close(): void {
+    clearImmediate(this.#turn);
+    clearTimeout(this.#pause);
+    this.#options.writer.close();
+  }
+
+  /** The reader is so far behind that a line might not fit: nothing is rendered in vain. */
+  #stalled(): boolean {
+    return this.#options.writer.room <= LINE_BYTES_MAX;
+  }
+
+  #schedule(): void {
+    if (this.#turn === undefined && this.#pause === undefined) this.#turn = setImmediate(this.#work);
+  }
+
+  readonly #work = (): void => {
+    this.#turn = undefined;
+    this.#pause = undefined;
+    const until = performance.now() + TURN_MS;
+    while (this.#next < this.#waiting.length) {
+      this.#renderNext();
+      if (performance.now() >= until) break;
+    }
+    if (this.#next < this.#waiting.length) this.#pause = setTimeout(this.#work, PAUSE_MS);
+    else this.#rewind();
+  };
+
+  #rewind(): void {
+    this.#waiting = [];
+    this.#next = 0;
+    this.#used = 0;
+  }
+
+  #renderNext(): void {
+    const item = this.#waiting[this.#next++];
+    if (item === undefined) return;
+    const { encodeOne, wallOffsetNs } = this.#options;
+    const batch = encodeOne(this.#slab, item.at, item.workload, item.sequence, wallOffsetNs());
+    if (batch !== undefined) this.#write(batch);
+  }
+
+  #write(batch: Uint8Array): void {
+    const { writer, node, render } = this.#options;
+    for (const row of rowsOf(decodeBatch(batch), node)) {
+      if ('refused' in row) continue;
+      const line = `${render(row)}\n`;
+      if (this.#stalled() || !this.#bytes.take(Buffer.byteLength(line), this.#now()) || !writer.offer(line)) {
+        this.counts.dropped++;
+      } else {
+        this.counts.lines++;
+      }
+    }
+  }
+}
