@@ -1,0 +1,108 @@
+// struct kt_path -> text. Components come leaf first and are turned round while they are written.
+
+import { KT_PATH_NONE, KT_PATH_TRUNCATED, PATH } from '../kernel/layout.gen.ts';
+import type { RecordWindow } from './record.ts';
+import { copy, tag, VARINT, varint32, varint32Length } from './wire.ts';
+
+const SLASH = 0x2f;
+const DOT = 0x2e;
+const PATH_BYTES = tag(1, 2);
+const PATH_STATE = tag(2, VARINT);
+const PATH_SOURCE = tag(3, VARINT);
+
+/** Upper bound of a Path field (one-byte tag) beyond the record's bytes of that path. */
+export const PATH_OVERHEAD = 1 + 3 + 1 + 3 + 1 + 3 + 3;
+
+/** Bytes of the appended string that say nothing: a leading "./", repeated. */
+function redundantPrefix(bytes: Uint8Array, start: number, length: number): number {
+  let skip = 0;
+  while (length - skip >= 2 && bytes[start + skip] === DOT && bytes[start + skip + 1] === SLASH) skip += 2;
+  return skip;
+}
+
+/** Bytes that `writePathText` writes for the path whose struct is at `struct` and whose bytes begin at `from`. */
+export function pathTextLength(record: RecordWindow, struct: number, from: number): number {
+  const lengths = record.i32(struct);
+  const comps = lengths & 0xffff;
+  let text = comps;
+  let string = lengths >>> 16;
+  if (string > 0) {
+    const at = record.start + from + comps;
+    const skip = redundantPrefix(record.bytes, at, string);
+    string -= skip;
+    if (string > 0) text += string + (record.bytes[at + skip] === SLASH ? 0 : 1);
+  }
+  if (text === 0) text = 1;
+  return (record.u8(struct + PATH.state) & KT_PATH_TRUNCATED) !== 0 ? text - 1 : text;
+}
+
+/** Writes the text: "/a/b"; "/" for the root; "a/b" when truncated, as the root end is missing. */
+export function writePathText(
+  out: Uint8Array,
+  at: number,
+  record: RecordWindow,
+  struct: number,
+  from: number,
+  textLength: number,
+): number {
+  if (textLength === 0) return at;
+  const { bytes } = record;
+  const lengths = record.i32(struct);
+  const comps = lengths & 0xffff;
+  // A truncated text lacks its first byte: the slash that would fall on origin is written, then overwritten or lost.
+  const origin = (record.u8(struct + PATH.state) & KT_PATH_TRUNCATED) !== 0 ? at - 1 : at;
+  const before = out[at - 1] as number;
+  let source = record.start + from;
+  let target = origin + comps;
+  while (target > origin) {
+    const component = bytes[source++] as number;
+    target -= component + 1;
+    out[target] = SLASH;
+    copy(out, target + 1, bytes, source, component);
+    source += component;
+  }
+  let next = origin + comps;
+  const string = lengths >>> 16;
+  if (string > 0) {
+    const skip = redundantPrefix(bytes, source, string);
+    if (string > skip) {
+      if (bytes[source + skip] !== SLASH) out[next++] = SLASH;
+      next = copy(out, next, bytes, source + skip, string - skip);
+    }
+  }
+  if (next === origin) out[next++] = SLASH;
+  if (origin !== at) out[origin] = before;
+  return next;
+}
+
+/** A Path message as field `tagByte`; nothing where the record has no path there. */
+export function fieldPath(
+  out: Uint8Array,
+  at: number,
+  tagByte: number,
+  record: RecordWindow,
+  struct: number,
+  from: number,
+): number {
+  const source = record.u8(struct + PATH.source);
+  if (source === KT_PATH_NONE) return at;
+  const state = record.u8(struct + PATH.state);
+  const text = pathTextLength(record, struct, from);
+  const inner =
+    (text === 0 ? 0 : 1 + varint32Length(text) + text) +
+    (state === 0 ? 0 : 1 + varint32Length(state)) +
+    1 +
+    varint32Length(source);
+  out[at] = tagByte;
+  let next = varint32(out, at + 1, inner);
+  if (text > 0) {
+    out[next] = PATH_BYTES;
+    next = writePathText(out, varint32(out, next + 1, text), record, struct, from, text);
+  }
+  if (state !== 0) {
+    out[next] = PATH_STATE;
+    next = varint32(out, next + 1, state);
+  }
+  out[next] = PATH_SOURCE;
+  return varint32(out, next + 1, source);
+}
