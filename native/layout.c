@@ -240,6 +240,7 @@ int main(void)
 	FIELD(kt_config, unix_mode);
 	FIELD(kt_config, policies);
 	FIELD(kt_config, default_mode);
+	FIELD(kt_config, raw_kinds);
 	SIZE(kt_config);
 
 	BEGIN(POLICY);

@@ -305,6 +305,9 @@ struct kt_config {
 	__kt_u8 policies;	/* 1: map kt_policies is consulted */
 	__kt_u8 default_mode;	/* enum kt_policy_mode of a cgroup without a policy */
 	__kt_u8 pad[3];
+	__kt_u32 raw_kinds; /* bit per kind that is taken at raw sys_enter/sys_exit: the others of a dispatcher's kinds have
+			     * another tier, and must not be told twice */
+	__kt_u32 pad2;
 };
 
 /* Value of map kt_policies: cgroup id -> policy. */
@@ -361,6 +364,6 @@ KT_ASSERT(exit_, sizeof(struct kt_exit) == 24);
 KT_ASSERT(file, sizeof(struct kt_file) == 56);
 KT_ASSERT(socket_, sizeof(struct kt_socket) == 120);
 KT_ASSERT(cgroup, sizeof(struct kt_cgroup) == 24);
-KT_ASSERT(config, sizeof(struct kt_config) == 32);
+KT_ASSERT(config, sizeof(struct kt_config) == 40);
 
 #endif

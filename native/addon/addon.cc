@@ -42,7 +42,6 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	add("close", close);
 	add("load", load);
 	add("programs", programs);
-	add("unload", program_call<kt_tap_unload>);
 	add("attach", program_call<kt_tap_attach>);
 	add("detach", program_call<kt_tap_detach>);
 	add("runIterator", program_call<kt_tap_run_iterator>);

@@ -19,7 +19,7 @@ Value counters(const CallbackInfo &info);
 Value ring_positions(const CallbackInfo &info);
 Value program_info(const CallbackInfo &info);
 
-/* unload, attach, detach, runIterator, testRun: one program by name. */
+/* attach, detach, runIterator, testRun: one program by name. */
 Value on_program(const CallbackInfo &info, int (*act)(kt_tap *, const char *));
 
 } // namespace kerntap

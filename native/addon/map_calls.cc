@@ -39,8 +39,11 @@ Value update_map(const CallbackInfo &info)
 		throw_type(info.Env(), "value: wrong size for this map");
 		return info.Env().Undefined();
 	}
-	int err = bpf_map_update_elem(bpf_map__fd(map), key.data, value.data, BPF_ANY) < 0 ? -errno : 0;
-	return done(info, std::string("update of map ") + bpf_map__name(map), err);
+	bool only_new = info[4].IsBoolean() && info[4].As<Napi::Boolean>().Value();
+	int err = bpf_map_update_elem(bpf_map__fd(map), key.data, value.data, only_new ? BPF_NOEXIST : BPF_ANY) < 0 ? -errno : 0;
+	if (err && err != -EEXIST)
+		return done(info, std::string("update of map ") + bpf_map__name(map), err);
+	return Napi::Boolean::New(info.Env(), err == 0);
 }
 
 Value delete_map(const CallbackInfo &info)

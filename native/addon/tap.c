@@ -160,9 +160,11 @@ static int reuse_maps(struct kt_tap *tap, struct bpf_object *object)
 
 	bpf_object__for_each_map(map, object)
 	{
-		const struct bpf_map *shared = bpf_object__find_map_by_name(tap->core, bpf_map__name(map));
-		int err = shared && !bpf_map__is_internal(map) ? bpf_map__reuse_fd(map, bpf_map__fd(shared)) : 0;
+		const struct bpf_map *shared;
 
+		if (bpf_map__is_internal(map) || kt_tap_map(tap, bpf_map__name(map), &shared) != 0)
+			continue;
+		int err = bpf_map__reuse_fd(map, bpf_map__fd(shared));
 		if (err)
 			return err;
 	}
@@ -196,35 +198,6 @@ int kt_tap_load(struct kt_tap *tap, const char *path, const char *const *names, 
 	int err = load(tap, path, names, count);
 	kt_log_end();
 	return err;
-}
-
-int kt_tap_unload(struct kt_tap *tap, const char *name)
-{
-	struct kt_program *found = kt_tap_find(tap, name);
-
-	if (!found)
-		return -ENOENT;
-	struct bpf_object *object = found->object;
-	if (object == tap->core)
-		return -EBUSY;
-	for (int i = 0; i < tap->program_count; i++) {
-		if (tap->programs[i].object == object && tap->programs[i].link)
-			return -EBUSY;
-	}
-	int kept = 0;
-	for (int i = 0; i < tap->program_count; i++) {
-		if (tap->programs[i].object != object)
-			tap->programs[kept++] = tap->programs[i];
-	}
-	tap->program_count = kept;
-	kept = 0;
-	for (int i = 0; i < tap->object_count; i++) {
-		if (tap->objects[i] != object)
-			tap->objects[kept++] = tap->objects[i];
-	}
-	tap->object_count = kept;
-	bpf_object__close(object);
-	return 0;
 }
 
 int kt_tap_attach(struct kt_tap *tap, const char *name)

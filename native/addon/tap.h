@@ -58,10 +58,11 @@ int kt_tap_open(struct kt_tap *tap, const char *path, const struct kt_map_size *
 /* Destroys links, objects and rings; harmless when closed. */
 void kt_tap_close(struct kt_tap *tap);
 
-/* Loads the named programs, and no others, of the object at `path` on the core's maps. -EEXIST: one is loaded already. */
+/*
+ * Loads the named programs, and no others, of the object at `path`. Maps are one name space: the object uses those that
+ * an object before it made, so that programs which share a map may be loaded one by one. -EEXIST: one is loaded already.
+ */
 int kt_tap_load(struct kt_tap *tap, const char *path, const char *const *names, int count);
-/* Closes the object that holds the program. -EBUSY while one of its programs is attached or it is the core. */
-int kt_tap_unload(struct kt_tap *tap, const char *name);
 
 /* NULL: not loaded. */
 struct kt_program *kt_tap_find(struct kt_tap *tap, const char *name);
@@ -77,7 +78,7 @@ int kt_tap_test_run(struct kt_tap *tap, const char *name);
 
 int kt_tap_program_info(const struct kt_tap *tap, int index, struct kt_program_info *info);
 
-/* A map of the core by name; -ENOENT. */
+/* A map of any object by name; -ENOENT. */
 int kt_tap_map(const struct kt_tap *tap, const char *name, const struct bpf_map **map);
 /* Bytes of one value as a look-up returns it: per-CPU maps return one rounded to 8 bytes for each possible CPU. */
 size_t kt_tap_value_size(const struct kt_tap *tap, const struct bpf_map *map);

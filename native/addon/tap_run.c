@@ -76,8 +76,12 @@ int kt_tap_program_info(const struct kt_tap *tap, int index, struct kt_program_i
 
 int kt_tap_map(const struct kt_tap *tap, const char *name, const struct bpf_map **map)
 {
-	*map = bpf_object__find_map_by_name(tap->core, name);
-	return *map ? 0 : -ENOENT;
+	for (int i = 0; i < tap->object_count; i++) {
+		*map = bpf_object__find_map_by_name(tap->objects[i], name);
+		if (*map && bpf_map__fd(*map) >= 0)
+			return 0;
+	}
+	return -ENOENT;
 }
 
 size_t kt_tap_value_size(const struct kt_tap *tap, const struct bpf_map *map)

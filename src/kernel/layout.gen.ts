@@ -230,7 +230,8 @@ export const CONFIG = {
   unix_mode: 26,
   policies: 27,
   default_mode: 28,
-  SIZE: 32,
+  raw_kinds: 32,
+  SIZE: 40,
 } as const;
 
 export const POLICY = {
