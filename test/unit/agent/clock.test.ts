@@ -1,0 +1,83 @@
+import { execFileSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { BootClock, type ClockSources, systemClocks } from '../../../src/agent/clock.ts';
+
+const MS = 1_000_000n;
+
+/** A machine whose clocks advance 1 us with every reading. */
+function machine(start: { wallNs: bigint; suspendedNs?: bigint }) {
+  let monotonic = 5_000_000_000n;
+  const state = { wallOffset: start.wallNs - monotonic, suspended: start.suspendedNs ?? 0n, uptimeFakedBy: 0n };
+  const advance = (ns = 1000n): bigint => {
+    monotonic += ns;
+    return monotonic;
+  };
+  const sources: ClockSources = {
+    monotonicNs: () => advance(),
+    wallMs: () => Number((advance() + state.wallOffset) / MS),
+    uptimeNs: () => ((advance() + state.suspended + state.uptimeFakedBy) / (10n * MS)) * 10n * MS,
+  };
+  return { sources, state, advance, now: () => monotonic };
+}
+
+const difference = (a: bigint, b: bigint): number => Math.abs(Number(a - b));
+
+describe('the boot clock', () => {
+  it('is the monotonic clock on a machine that was never suspended', () => {
+    const { sources, now } = machine({ wallNs: 1_700_000_000_123_456_789n });
+    const clock = new BootClock(sources);
+    expect(difference(clock.nowNs(), now())).toBeLessThan(5000);
+  });
+
+  it('knows the time that the machine was suspended to some us', () => {
+    const suspendedNs = 3_600_123_456_789n;
+    const { sources, now } = machine({ wallNs: 1_700_000_000_123_456_789n, suspendedNs });
+    const clock = new BootClock(sources);
+    expect(difference(clock.nowNs(), now() + suspendedNs)).toBeLessThan(10_000);
+  });
+
+  it('notices a suspend while it runs', () => {
+    const { sources, state, now } = machine({ wallNs: 1_700_000_000_000_000_000n });
+    const clock = new BootClock(sources);
+    state.suspended = 60_000_000_000n;
+    clock.checkSuspend();
+    expect(difference(clock.nowNs(), now() + state.suspended)).toBeLessThan(10_000);
+  });
+
+  it("does not believe an uptime behind the monotonic clock: a container's own", () => {
+    const { sources, state, now } = machine({ wallNs: 1_700_000_000_000_000_000n });
+    state.uptimeFakedBy = -4_000_000_000n;
+    const clock = new BootClock(sources);
+    expect(difference(clock.nowNs(), now())).toBeLessThan(5000);
+  });
+
+  it('measures the wall offset far finer than the ms that it is read in', () => {
+    const { sources, state } = machine({ wallNs: 1_700_000_000_123_456_789n });
+    expect(difference(new BootClock(sources).wallOffsetNs(), state.wallOffset)).toBeLessThan(10_000);
+  });
+
+  it('follows a step of the wall clock and tells of it, and does not measure without one', () => {
+    const { sources, state, advance } = machine({ wallNs: 1_700_000_000_000_000_000n });
+    const clock = new BootClock(sources);
+    const steps: bigint[] = [];
+    clock.onStep = (from, to) => steps.push(to - from);
+    for (let i = 0; i < 1000; i++) {
+      clock.wallOffsetNs();
+      advance(777_777n);
+    }
+    expect(steps).toEqual([]);
+    state.wallOffset -= 3_000_000_000n;
+    expect(difference(clock.wallOffsetNs(), state.wallOffset)).toBeLessThan(10_000);
+    expect(steps).toHaveLength(1);
+  });
+
+  it("agrees with the machine's own clocks", () => {
+    const clock = new BootClock(systemClocks('/proc'));
+    const python = 'import time; print(time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.time_ns())';
+    const [boot, wall] = execFileSync('python3', ['-c', python], { encoding: 'utf8' }).trim().split(' ').map(BigInt);
+    if (boot === undefined || wall === undefined) throw new Error('python3 told no clocks');
+    expect(difference(clock.wallOffsetNs(), wall - boot)).toBeLessThan(1_000_000);
+    expect(Number(clock.nowNs() - boot)).toBeGreaterThan(0);
+    expect(Number(clock.nowNs() - boot)).toBeLessThan(1e9);
+  });
+});
