@@ -1,0 +1,66 @@
+import type { Pod } from './pods.ts';
+
+/** Where this node's pods are read from. */
+export interface PodSource {
+  /**
+   * All pods of this node, read after the call was made. Calls that come while one waits share its answer. Rejects with
+   * PodSourceError; never for good: the next call tries again, after a pause that grows with failures.
+   *
+   * @param reason for status(): what asked
+   */
+  refresh(reason: string): Promise<readonly Pod[]>;
+  status(): PodSourceStatus;
+  /** Ends what is under way; later calls are refused. */
+  close(): void;
+}
+
+export type PodSourceErrorKind =
+  | 'credentials' // a token or CA file cannot be read
+  | 'tls' // the certificate is not trusted, or not for this node
+  | 'unreachable' // no connection
+  | 'timeout'
+  | 'unauthorized' // 401
+  | 'forbidden' // 403
+  | 'status' // any other HTTP status
+  | 'reply' // cut, or not a list of pods
+  | 'too-large'
+  | 'closed';
+
+/** Why pods could not be read; the message names the remedy where there is one. */
+export class PodSourceError extends Error {
+  override readonly name = 'PodSourceError';
+  readonly kind: PodSourceErrorKind;
+
+  constructor(kind: PodSourceErrorKind, message: string) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
+/** For doctor and metrics. Counts are of this process. */
+export interface PodSourceStatus {
+  /** kubelet. */
+  readonly source: string;
+  readonly url: string;
+  /** The peer's certificate is not verified. */
+  readonly insecure: boolean;
+  /** The last read succeeded; undefined: none has ended yet. */
+  readonly reachable: boolean | undefined;
+  /** Wall clock, ms since 1970; undefined: never. */
+  readonly lastOkMs: number | undefined;
+  /** Of the last read, '' where it succeeded. */
+  readonly lastError: string;
+  readonly lastErrorKind: PodSourceErrorKind | undefined;
+  /** What asked for the last read. */
+  readonly lastReason: string;
+  readonly requests: number;
+  readonly failures: Readonly<Record<PodSourceErrorKind, number>>;
+  readonly consecutiveFailures: number;
+  /** Items of all replies that did not read as a pod. */
+  readonly skippedPods: number;
+  readonly firstSkipped: string;
+  /** Of the last good reply. */
+  readonly lastPods: number;
+  readonly lastBytes: number;
+  readonly lastDurationMs: number;
+}
