@@ -5,10 +5,10 @@ export type Cell = null | boolean | number | bigint | string | readonly Cell[] |
 export type Row = Readonly<Record<string, Cell>>;
 
 // JSON.stringify leaves these as they are, yet they move a terminal's cursor, hide or reorder text, or end a line:
-// DEL and C1, Arabic letter mark, zero-width and bidi marks and controls, line and paragraph separator, BOM,
+// DEL and C1, soft hyphen, Arabic letter mark, zero-width and bidi marks and controls, line and paragraph separator, BOM,
 // interlinear annotation, and tag characters (U+E0000-E007F, a surrogate pair).
 const UNSAFE =
-  /[\u007f-\u009f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\udb40[\udc00-\udc7f]/g;
+  /[\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\udb40[\udc00-\udc7f]/g;
 
 const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 

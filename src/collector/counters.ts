@@ -1,0 +1,58 @@
+/** What a collector has done since its start, and what it is doing. Counts are monotonic. */
+export interface CollectorStats {
+  /** Open streams. */
+  readonly streams: number;
+  readonly streamsOpened: number;
+  /** Streams that the collector ended for the peer's fault. */
+  readonly streamsRefused: number;
+  readonly batches: number;
+  /** Batches refused for good; their peer was told. */
+  readonly batchesRejected: number;
+  /** Rows taken, by kind. */
+  readonly events: Readonly<Record<string, number>>;
+  /** Events of accepted batches that could not be made a row, by reason. */
+  readonly eventsRefused: Readonly<Record<string, number>>;
+  /** Messages that are neither Hello nor batch. */
+  readonly messagesIgnored: number;
+  readonly bytesReceived: number;
+  /** Durable. */
+  readonly bytesWritten: number;
+  readonly commits: number;
+  readonly filesOpen: number;
+  readonly filesFinished: number;
+  readonly diskErrors: number;
+  /** The disk's error for which nothing is read or acknowledged at this moment; null: none. */
+  readonly blocked: string | null;
+}
+
+/** The same, for those who count. */
+export class Counters implements CollectorStats {
+  streams = 0;
+  streamsOpened = 0;
+  streamsRefused = 0;
+  batches = 0;
+  batchesRejected = 0;
+  readonly events: Record<string, number> = {};
+  readonly eventsRefused: Record<string, number> = {};
+  messagesIgnored = 0;
+  bytesReceived = 0;
+  bytesWritten = 0;
+  commits = 0;
+  filesOpen = 0;
+  filesFinished = 0;
+  diskErrors = 0;
+  blocked: string | null = null;
+
+  event(kind: string): void {
+    this.events[kind] = (this.events[kind] ?? 0) + 1;
+  }
+
+  /** `reason` comes from a fixed set. */
+  refusedEvent(reason: string): void {
+    this.eventsRefused[reason] = (this.eventsRefused[reason] ?? 0) + 1;
+  }
+
+  snapshot(): CollectorStats {
+    return { ...this, events: { ...this.events }, eventsRefused: { ...this.eventsRefused } };
+  }
+}
