@@ -49,16 +49,20 @@ INLINE void slot_emit(void *ring, struct kt_slot *slot, u32 len, struct kt_count
 	struct kt_head *head = (struct kt_head *)slot->data;
 
 	barrier_var(len);
-	if (len > KT_SLOT_DATA || len < sizeof(struct kt_head)) {
-		count(counts, KT_LOST_TOO_BIG);
-		slot_release(slot);
-		return;
-	}
+	if (len > KT_SLOT_DATA)
+		goto too_big;
+	barrier_var(len); /* one test of both bounds would be made on a copy, which verifiers before 6.12 do not relate */
+	if (len < sizeof(struct kt_head))
+		goto too_big;
 	head->len = len;
 	if (bpf_ringbuf_output(ring, slot->data, len, BPF_RB_NO_WAKEUP))
 		count(counts, KT_LOST_RING_FULL);
 	else
 		count(counts, KT_EMITTED);
+	slot_release(slot);
+	return;
+too_big:
+	count(counts, KT_LOST_TOO_BIG);
 	slot_release(slot);
 }
 
