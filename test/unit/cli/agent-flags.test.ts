@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+import { agentOptions } from '../../../src/cli/agent.ts';
+import { UsageError } from '../../../src/cli/flags.ts';
+
+const ENV = { HOME: '/home/u', NODE_NAME: 'node-7' };
+const parse = (...args: string[]) => agentOptions(args, ENV);
+
+function refusal(...args: string[]): string {
+  try {
+    parse(...args);
+  } catch (error) {
+    if (error instanceof UsageError) return error.message;
+    throw error;
+  }
+  throw new Error(`accepted: ${args.join(' ')}`);
+}
+
+describe('the flags of kerntap agent', () => {
+  it('has the defaults of the contract', () => {
+    expect(parse('--collector', 'collector:4750')).toMatchObject({
+      standalone: false,
+      collector: 'collector:4750',
+      nodeName: 'node-7',
+      clusterName: '',
+      openMode: 'sensitive',
+      failedOpens: false,
+      unixMode: 'sensitive',
+      argvCap: 8192,
+      tail: true,
+      tailKinds: ['process.exec', 'socket.connect', 'file.open', 'kerntap.loss', 'kerntap.pod', 'kerntap.probe'],
+      tailRate: 20,
+      tailBytes: 16384,
+      ringBytes: 16 << 20,
+      procDir: '/proc',
+    });
+  });
+
+  it('shows everything and writes into the state folder in standalone', () => {
+    expect(parse('--standalone')).toMatchObject({
+      tailKinds: undefined,
+      tailRate: 0,
+      tailBytes: 0,
+      outDir: '/home/u/.local/state/kerntap/events',
+    });
+    expect(agentOptions(['--standalone'], { XDG_STATE_HOME: '/state' })?.outDir).toBe('/state/kerntap/events');
+  });
+
+  it('takes kinds by name and by family', () => {
+    expect(parse('--standalone', '--kinds', 'file.open,process')?.kinds).toEqual([
+      'process.exec',
+      'process.exit',
+      'process.io_uring',
+      'file.open',
+    ]);
+  });
+
+  it('--all is everything', () => {
+    expect(parse('--standalone', '--all')).toMatchObject({ openMode: 'all', unixMode: 'all', failedOpens: true });
+  });
+
+  it('takes sizes with units', () => {
+    expect(parse('--standalone', '--ring-bytes=64Ki', '--argv-cap', '1Ki')).toMatchObject({
+      ringBytes: 65536,
+      argvCap: 1024,
+    });
+  });
+
+  it.each([
+    [['--standalone', '--colector', 'x:1'], /unknown flag: --colector \(did you mean --collector\?\)/],
+    [['--standalone', '-x'], /unknown flag: -x/],
+    [['--standalone', 'extra'], /unexpected argument: extra/],
+    [[], /--collector HOST:PORT or --standalone is needed/],
+    [['--collector', 'localhost'], /--collector: 'localhost' is not HOST:PORT/],
+    [['--collector', 'localhost:99999'], /--collector: .*port 1 to 65535/],
+    [['--collector', '--json'], /--collector needs a value: HOST:PORT/],
+    [['--collector'], /--collector needs a value/],
+    [['--collector', ''], /--collector must not be empty/],
+    [['--standalone', '--collector', 'a:1'], /leave out --collector/],
+    [['--collector', 'a:1', '--out', '/x'], /--out belongs to --standalone/],
+    [
+      ['--standalone', '--kinds', 'process.exce'],
+      /--kinds: 'process.exce' is not a kind \(did you mean process.exec\?\); known: process.exec, /,
+    ],
+    [['--standalone', '--kinds', ''], /--kinds must not be empty/],
+    [['--standalone', '--kinds', 'file.open,'], /--kinds: '' is not a kind/],
+    [
+      ['--standalone', '--open-mode', 'senstive'],
+      /--open-mode: 'senstive' is not one of off, writes, sensitive, all \(did you mean sensitive\?\)/,
+    ],
+    [['--standalone', '--all', '--open-mode', 'off'], /--all says what --open-mode would/],
+    [['--standalone', '--argv-cap', '9'], /--argv-cap: '9' is not a number of bytes .* from 64 to 16384/],
+    [['--standalone', '--ring-bytes', '100000'], /--ring-bytes: 100000 is not a power of two/],
+    [['--standalone', '--tail-rate', '-1'], /--tail-rate: '-1' is not a whole number from 0/],
+    [['--standalone', '--tail-rate=1e3'], /--tail-rate: '1e3' is not a whole number/],
+    [['--standalone', '--tail', 'yes'], /--tail: 'yes' is not one of on, off/],
+    [['--standalone', '--json=1'], /--json takes no value, got '1'/],
+    [['--standalone', '--json', '--json'], /--json is given twice/],
+    [['--standalone', '--kubelet', 'http://node:10250'], /--kubelet: .* is not a URL such as https:/],
+    [['--standalone', '--kubelet-ca-file', '/ca'], /--kubelet-ca-file needs --kubelet/],
+  ])('refuses %j and says what it takes', (args, message) => {
+    expect(refusal(...args)).toMatch(message);
+  });
+});
