@@ -1,0 +1,325 @@
+// EventCollector.Publish: sends batches in order, keeps each until it is confirmed, and sends it again on the next
+// stream otherwise. At least once on the wire; a batch's identity is its run and sequences, so a reader drops repeats.
+
+import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js';
+import { encodePublishRequest, type Hello, type PublishResponse, type Sparse } from '../../proto/contract.ts';
+import { Backoff } from './backoff.ts';
+import { type EncodedBatch, frame } from './batch.ts';
+import { BufferPool } from './buffer-pool.ts';
+import { Connection, type Ended } from './connection.ts';
+import { KIND_NAMES, KIND_SLOTS } from './event-kinds.ts';
+import { type QueueDepth, SendQueue } from './send-queue.ts';
+
+/** pino's calls, as far as they are needed. */
+export interface StreamLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface PublishClientOptions {
+  /** HOST:PORT of the collector. */
+  readonly address: string;
+  readonly hello: Sparse<Hello>;
+  readonly log: StreamLogger;
+  /** Default: insecure. */
+  readonly credentials?: ChannelCredentials;
+  readonly channelOptions?: ChannelOptions;
+  /** The encoder's, so that confirmed buffers are used again. */
+  readonly pool?: BufferPool;
+  /** Memory for batches that are not confirmed; default 16 MiB. */
+  readonly queueBytes?: number;
+  /** Of them on the stream at once; default 4 MiB. */
+  readonly inFlightBytes?: number;
+  /** Without progress of the acknowledgements for so long the stream is opened again; default 30 s. */
+  readonly ackDeadlineMs?: number;
+  /** A healthy stream is opened again after this, +-20 %; default 10 min. */
+  readonly reopenMs?: number;
+  readonly connectTimeoutMs?: number;
+  readonly backoffMinMs?: number;
+  readonly backoffMaxMs?: number;
+  readonly random?: () => number;
+}
+
+/** `queue`: dropped here; `collector`: refused there. */
+export interface DeliveryLoss {
+  readonly stage: 'queue' | 'collector';
+  readonly reason: string;
+  readonly kind: string;
+  /** Events in this run; only grows. */
+  readonly total: number;
+}
+
+/** How long a collector may take to end a stream on which nothing is under way, at shutdown. */
+const FAREWELL_MS = 1000;
+
+/** Where the client stands. A connection belongs to exactly one state. */
+export type ClientState =
+  | { readonly name: 'idle' }
+  | { readonly name: 'connecting'; readonly connection: Connection }
+  | { readonly name: 'open'; readonly connection: Connection; readonly since: number }
+  /** Half-closed: the last acknowledgements are awaited, then the next stream is opened. */
+  | { readonly name: 'draining'; readonly connection: Connection; readonly since: number }
+  | { readonly name: 'waiting'; readonly retryAt: number }
+  | { readonly name: 'closed' };
+
+/** What of a batch that was given in time did not get through. */
+export type Unconfirmed = QueueDepth;
+
+export class PublishClient {
+  /** Events given to `send`, and those confirmed as durable, by kind (event-kinds.ts). */
+  readonly accepted = new Float64Array(KIND_SLOTS);
+  readonly confirmed = new Float64Array(KIND_SLOTS);
+  private current: ClientState = { name: 'idle' };
+  private readonly options: PublishClientOptions;
+  private readonly log: StreamLogger;
+  private readonly hello: Uint8Array;
+  private readonly queue: SendQueue;
+  private readonly queueBytes: number;
+  private readonly inFlightBytes: number;
+  private readonly ackDeadlineMs: number;
+  private readonly backoff: Backoff;
+  private readonly lost = new Map<string, { stage: 'queue' | 'collector'; reason: string; kinds: Float64Array }>();
+  private lastStreamSeq = 0;
+  private ackedStreamSeq = 0;
+  private blocked = false;
+  private ackTimer: NodeJS.Timeout | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private closing: Promise<Unconfirmed> | undefined;
+  private settled: (() => void) | undefined;
+
+  constructor(options: PublishClientOptions) {
+    this.options = options;
+    this.log = options.log;
+    this.hello = encodePublishRequest({ hello: options.hello });
+    this.queue = new SendQueue(options.pool ?? new BufferPool());
+    this.queueBytes = options.queueBytes ?? 16 << 20;
+    this.inFlightBytes = Math.min(options.inFlightBytes ?? 4 << 20, this.queueBytes);
+    this.ackDeadlineMs = options.ackDeadlineMs ?? 30_000;
+    this.backoff = new Backoff(options.backoffMinMs ?? 500, options.backoffMaxMs ?? 30_000, options.random);
+  }
+
+  get state(): ClientState['name'] {
+    return this.current.name;
+  }
+
+  /** Batches that are not confirmed. */
+  get depth(): QueueDepth {
+    return this.queue.depth;
+  }
+
+  start(): void {
+    if (this.current.name === 'idle') this.connect();
+  }
+
+  /** Takes a batch over. Where memory is short the oldest that is not on the stream is dropped whole, and counted. */
+  send(batch: EncodedBatch): void {
+    addKinds(this.accepted, batch.kinds);
+    if (this.current.name === 'closed') {
+      this.count('queue', 'closed', batch);
+      return;
+    }
+    this.queue.push(batch);
+    while (this.queue.bytes > this.queueBytes) {
+      const dropped = this.queue.dropOldestUnsent();
+      if (dropped === undefined) break;
+      this.count('queue', dropped.sent ? 'evicted_unconfirmed' : 'overflow', dropped.batch);
+    }
+    this.pump();
+  }
+
+  /** Totals of what did not arrive, by stage, reason and kind: the source of kerntap.loss. */
+  losses(): DeliveryLoss[] {
+    const out: DeliveryLoss[] = [];
+    for (const { stage, reason, kinds } of this.lost.values()) {
+      for (const [kind, total] of kinds.entries()) {
+        if (total > 0) out.push({ stage, reason, kind: KIND_NAMES.get(kind) ?? `kind_${kind}`, total });
+      }
+    }
+    return out;
+  }
+
+  /**
+   * Waits until everything is confirmed, at most `timeoutMs`, and closes. Resolves to what is left. A second call gives
+   * the first one's result.
+   */
+  shutdown(timeoutMs: number): Promise<Unconfirmed> {
+    this.closing ??= this.close(timeoutMs);
+    return this.closing;
+  }
+
+  private async close(timeoutMs: number): Promise<Unconfirmed> {
+    const deadline = Date.now() + timeoutMs;
+    if (this.queue.depth.batches > 0 && this.current.name !== 'idle') await this.settle(timeoutMs);
+    if (this.queue.depth.batches === 0 && this.current.name === 'open') {
+      // Nothing is under way: let the collector end the stream, so that it sees a farewell and not a break.
+      this.current.connection.halfClose();
+      await this.settle(Math.max(0, Math.min(FAREWELL_MS, deadline - Date.now())));
+    }
+    this.stopTimers();
+    const state = this.current;
+    this.current = { name: 'closed' };
+    if ('connection' in state) state.connection.close();
+    const left = this.queue.depth;
+    if (left.batches > 0) this.log.warn({ ...left }, 'stopped with events that the collector did not confirm');
+    return left;
+  }
+
+  /** Until everything is confirmed or, with nothing to confirm, the stream has ended; at most `timeoutMs`. */
+  private settle(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs);
+      this.settled = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  private connect(): void {
+    const { address, credentials: chosen, channelOptions, connectTimeoutMs } = this.options;
+    this.lastStreamSeq = 0;
+    this.ackedStreamSeq = 0;
+    this.blocked = false;
+    const connection: Connection = new Connection(
+      {
+        address,
+        credentials: chosen ?? credentials.createInsecure(),
+        channelOptions: channelOptions ?? {},
+        connectTimeoutMs: connectTimeoutMs ?? 20_000,
+      },
+      this.hello,
+      {
+        ready: () => this.ready(connection),
+        response: (response) => this.answered(response),
+        writable: () => {
+          this.blocked = false;
+          this.pump();
+        },
+        ended: (ended) => this.ended(ended),
+      },
+    );
+    this.current = { name: 'connecting', connection };
+  }
+
+  private ready(connection: Connection): void {
+    if (this.current.name !== 'connecting') return;
+    this.current = { name: 'open', connection, since: Date.now() };
+    this.log.info({ collector: this.options.address, waiting: this.queue.depth.batches }, 'connected to the collector');
+    const random = this.options.random ?? Math.random;
+    this.timer = setTimeout(() => this.reopen(), (this.options.reopenMs ?? 600_000) * (0.8 + 0.4 * random()));
+    this.pump();
+  }
+
+  private pump(): void {
+    const { current, queue } = this;
+    if (current.name !== 'open') return;
+    while (!this.blocked && queue.inFlightBytes < this.inFlightBytes) {
+      const pending = queue.send(this.lastStreamSeq + 1);
+      if (pending === undefined) return;
+      this.lastStreamSeq++;
+      if (queue.batchesInFlight === 1) this.awaitAck();
+      const done = (): void => queue.written(pending);
+      this.blocked = !current.connection.write(frame(pending.batch, pending.streamSeq), done);
+    }
+  }
+
+  private answered(response: PublishResponse): void {
+    const acked = Number(response.ackedStreamSeq);
+    const ahead = response.rejected.find(({ streamSeq }) => streamSeq > this.lastStreamSeq);
+    if (ahead !== undefined || acked > this.lastStreamSeq) {
+      this.violated(ahead === undefined ? `acknowledged batch ${acked}` : `rejected batch ${ahead.streamSeq}`);
+      return;
+    }
+    for (const { streamSeq, reason } of response.rejected) {
+      const rejected = this.queue.take(Number(streamSeq));
+      if (rejected === undefined) continue;
+      const { firstSeq, events } = rejected.batch;
+      this.count('collector', 'rejected', rejected.batch);
+      this.log.warn({ reason, first_seq: firstSeq, events }, 'the collector refused a batch');
+    }
+    for (const { batch } of this.queue.confirm(acked)) addKinds(this.confirmed, batch.kinds);
+    if (acked > this.ackedStreamSeq || response.rejected.length > 0) {
+      this.ackedStreamSeq = Math.max(acked, this.ackedStreamSeq);
+      this.backoff.reset();
+      this.awaitAck();
+    }
+    this.pump();
+    if (this.queue.depth.batches === 0) this.settled?.();
+  }
+
+  /** A collector that counts wrong must not make batches vanish: what it confirmed up to here stays, the rest goes again. */
+  private violated(what: string): void {
+    this.abandon(`the collector ${what} of ${this.lastStreamSeq} sent`);
+  }
+
+  private awaitAck(): void {
+    clearTimeout(this.ackTimer);
+    this.ackTimer = undefined;
+    if (this.queue.batchesInFlight === 0) return;
+    this.ackTimer = setTimeout(() => {
+      this.abandon(`no acknowledgement for ${this.ackDeadlineMs} ms`);
+    }, this.ackDeadlineMs);
+  }
+
+  private reopen(): void {
+    if (this.current.name !== 'open') return;
+    const { connection, since } = this.current;
+    this.current = { name: 'draining', connection, since };
+    connection.halfClose();
+    this.timer = setTimeout(() => this.abandon('the collector did not end a half-closed stream'), this.ackDeadlineMs);
+  }
+
+  /** Closes a stream that is of no use any more. */
+  private abandon(message: string): void {
+    const state = this.current;
+    if (!('connection' in state)) return;
+    state.connection.close();
+    this.ended({ code: -1, message });
+  }
+
+  private ended(ended: Ended): void {
+    const state = this.current;
+    if (!('connection' in state)) return;
+    this.stopTimers();
+    this.queue.rewind();
+    if (this.closing !== undefined && this.queue.depth.batches === 0) {
+      this.current = { name: 'closed' };
+      this.settled?.();
+      return;
+    }
+    if (state.name === 'draining' && ended.code === 0) {
+      this.connect();
+      return;
+    }
+    if (state.name !== 'connecting' && Date.now() - state.since > (this.options.backoffMaxMs ?? 30_000)) {
+      this.backoff.reset();
+    }
+    const delay = this.backoff.next();
+    const { code, message } = ended;
+    const { batches, events } = this.queue.depth;
+    this.log.warn({ code, reason: message, retry_ms: delay, batches, events }, 'no stream to the collector');
+    this.current = { name: 'waiting', retryAt: Date.now() + delay };
+    this.timer = setTimeout(() => this.connect(), delay);
+  }
+
+  private count(stage: 'queue' | 'collector', reason: string, batch: EncodedBatch): void {
+    const key = `${stage} ${reason}`;
+    let entry = this.lost.get(key);
+    if (entry === undefined) {
+      entry = { stage, reason, kinds: new Float64Array(KIND_SLOTS) };
+      this.lost.set(key, entry);
+    }
+    addKinds(entry.kinds, batch.kinds);
+  }
+
+  private stopTimers(): void {
+    clearTimeout(this.timer);
+    clearTimeout(this.ackTimer);
+    this.timer = undefined;
+    this.ackTimer = undefined;
+  }
+}
+
+function addKinds(sum: Float64Array, kinds: Uint32Array): void {
+  for (let i = 0; i < kinds.length; i++) sum[i] = (sum[i] as number) + (kinds[i] as number);
+}
