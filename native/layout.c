@@ -20,6 +20,7 @@ int main(void)
 	printf("// Printed by native/layout.c from native/record.h; not edited by hand. Byte offsets and values.\n\n");
 	VALUE(KT_RECORD_VERSION);
 	VALUE(KT_RECORD_MAX);
+	VALUE(KT_CGROUP_PATH_MAX);
 	VALUE(KT_PATH_MAX);
 	VALUE(KT_ARGV_CAP_MAX);
 	VALUE(KT_ENV_CAP_MAX);

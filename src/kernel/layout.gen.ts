@@ -2,6 +2,7 @@
 
 export const KT_RECORD_VERSION = 1;
 export const KT_RECORD_MAX = 65536;
+export const KT_CGROUP_PATH_MAX = 1024;
 export const KT_PATH_MAX = 4096;
 export const KT_ARGV_CAP_MAX = 16384;
 export const KT_ENV_CAP_MAX = 4096;

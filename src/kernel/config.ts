@@ -1,0 +1,77 @@
+import {
+  CONFIG,
+  KT_ARGV_CAP_MAX,
+  KT_ENV_CAP_MAX,
+  KT_OPEN_ALL,
+  KT_OPEN_OFF,
+  KT_OPEN_SENSITIVE,
+  KT_OPEN_WRITES,
+  KT_POLICY_OFF,
+  KT_POLICY_TRACE,
+  KT_UNIX_ALL,
+  KT_UNIX_OFF,
+  KT_UNIX_SENSITIVE,
+} from './layout.gen.ts';
+
+const OPEN_MODES = {
+  off: KT_OPEN_OFF,
+  writes: KT_OPEN_WRITES,
+  sensitive: KT_OPEN_SENSITIVE,
+  all: KT_OPEN_ALL,
+} as const;
+const UNIX_MODES = { off: KT_UNIX_OFF, sensitive: KT_UNIX_SENSITIVE, all: KT_UNIX_ALL } as const;
+const DEFAULT_MODES = { trace: KT_POLICY_TRACE, off: KT_POLICY_OFF } as const;
+
+/** What the kernel side is told; defaults as in DEFAULT_TAP_CONFIG. */
+export interface TapConfig {
+  /** Bytes of a command line that are kept, up to KT_ARGV_CAP_MAX. */
+  readonly argvCap: number;
+  /** Bytes of an environment that are kept, up to KT_ENV_CAP_MAX; 0: none. */
+  readonly envCap: number;
+  readonly openMode: keyof typeof OPEN_MODES;
+  /** Opens that fail are events too. */
+  readonly failedOpens: boolean;
+  readonly unixMode: keyof typeof UNIX_MODES;
+  /** What happens to a cgroup without a policy of its own. */
+  readonly defaultMode: keyof typeof DEFAULT_MODES;
+}
+
+export const DEFAULT_TAP_CONFIG: TapConfig = {
+  argvCap: 8192,
+  envCap: 0,
+  openMode: 'sensitive',
+  failedOpens: false,
+  unixMode: 'sensitive',
+  defaultMode: 'trace',
+};
+
+/** What the tap itself knows beside the settings. Kinds are bits by number. */
+export interface TapState {
+  readonly enabledKinds: number;
+  readonly rawKinds: number;
+  readonly policies: boolean;
+}
+
+/**
+ * A struct kt_config (record.h). The agent's process key is not touched: it stays as program kt_identify set it.
+ *
+ * @param into CONFIG.SIZE bytes, as they are in the map now
+ * @throws RangeError for a cap that the kernel side would not honour
+ */
+export function encodeConfig(config: TapConfig, state: TapState, into: Uint8Array): void {
+  const view = new DataView(into.buffer, into.byteOffset, CONFIG.SIZE);
+  view.setUint32(CONFIG.argv_cap, checkedCap('argvCap', config.argvCap, KT_ARGV_CAP_MAX), true);
+  view.setUint32(CONFIG.env_cap, checkedCap('envCap', config.envCap, KT_ENV_CAP_MAX), true);
+  view.setUint32(CONFIG.enabled_kinds, state.enabledKinds, true);
+  view.setUint8(CONFIG.open_mode, OPEN_MODES[config.openMode]);
+  view.setUint8(CONFIG.failed_opens, config.failedOpens ? 1 : 0);
+  view.setUint8(CONFIG.unix_mode, UNIX_MODES[config.unixMode]);
+  view.setUint8(CONFIG.policies, state.policies || config.defaultMode !== 'trace' ? 1 : 0);
+  view.setUint8(CONFIG.default_mode, DEFAULT_MODES[config.defaultMode]);
+  view.setUint32(CONFIG.raw_kinds, state.rawKinds, true);
+}
+
+function checkedCap(name: string, value: number, max: number): number {
+  if (Number.isInteger(value) && value >= 0 && value <= max) return value;
+  throw new RangeError(`${name}: ${value} is not a whole number of bytes from 0 to ${max}`);
+}
