@@ -1,4 +1,4 @@
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir, open, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Events are confidential: the group may read them. */
@@ -15,9 +15,37 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Makes a folder and its missing parents, durably. */
+/** Makes one folder; true where it was not there. */
+async function makeOne(folder: string): Promise<boolean> {
+  try {
+    await mkdir(folder, FOLDER_MODE);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/**
+ * Makes a folder and its missing parents, durably. Throws errors of the disk. (mkdir's own `recursive` never returns
+ * where the kernel refuses a name with ENOENT, as /proc does: seen with Node 20.20.)
+ */
 export async function makeFolder(folder: string): Promise<void> {
-  const first = await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
-  if (first === undefined) return;
-  for (let made = folder; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made));
+  let made: boolean;
+  try {
+    made = await makeOne(folder);
+  } catch (error) {
+    const parent = dirname(folder);
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT') || parent === folder) throw error;
+    await makeFolder(parent);
+    made = await makeOne(folder);
+  }
+  if (!made) return;
+  try {
+    await syncFolder(dirname(folder));
+  } catch (error) {
+    // So that the next attempt makes and syncs it again.
+    await rmdir(folder).catch(() => {});
+    throw error;
+  }
 }

@@ -1,0 +1,76 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+const ROOT = resolve(import.meta.dirname, '../../..');
+
+/** The collector's command compiled into a folder of its own, so that tests can run it as a process and kill it. */
+export class CompiledCollector {
+  readonly #folder: string;
+
+  constructor() {
+    const cache = join(ROOT, 'node_modules/.cache');
+    mkdirSync(cache, { recursive: true });
+    this.#folder = mkdtempSync(join(cache, 'kerntap-collector-'));
+    const config = {
+      extends: join(ROOT, 'tsconfig.json'),
+      compilerOptions: { rootDir: ROOT, outDir: '.', sourceMap: false },
+      include: [join(ROOT, 'src/cli/collector.ts')],
+    };
+    writeFileSync(join(this.#folder, 'tsconfig.json'), JSON.stringify(config));
+    writeFileSync(join(this.#folder, 'package.json'), '{"type":"module"}');
+    execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', this.#folder], { stdio: 'inherit' });
+    cpSync(join(ROOT, 'proto/kerntap'), join(this.#folder, 'proto/kerntap'), { recursive: true });
+  }
+
+  run(...args: string[]): CollectorProcess {
+    const script = `const { run } = await import(${JSON.stringify(join(this.#folder, 'src/cli/collector.js'))});
+      run(process.argv.slice(1)).then((code) => process.exit(code), (error) => {
+        console.error(String(error)); process.exit(error.name === 'UsageError' ? 2 : 1); });`;
+    return new CollectorProcess(spawn(process.execPath, ['--input-type=module', '-e', script, '--', ...args]));
+  }
+
+  remove(): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+export class CollectorProcess {
+  readonly #child: ChildProcess;
+  readonly exit: Promise<{ code: number | null; signal: string | null }>;
+  stderr = '';
+  stdout = '';
+
+  constructor(child: ChildProcess) {
+    this.#child = child;
+    child.stderr?.on('data', (chunk) => {
+      this.stderr += chunk;
+    });
+    child.stdout?.on('data', (chunk) => {
+      this.stdout += chunk;
+    });
+    this.exit = new Promise((done) => child.once('close', (code, signal) => done({ code, signal })));
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** What it listens on. Rejects when it exits before. */
+  async address(): Promise<string> {
+    const listening = (): string | undefined => this.stderr.match(/"address":"([^"]+)"/)?.[1];
+    return new Promise((done, fail) => {
+      const check = (): void => {
+        const address = listening();
+        if (address !== undefined) done(address);
+      };
+      this.#child.stderr?.on('data', check);
+      void this.exit.then(() => fail(new Error(`exited: ${this.stderr}`)));
+      check();
+    });
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+}
