@@ -29,21 +29,21 @@ INLINE void name_copy(struct kt_slot *slot, u32 pos, u64 name, u32 len)
 	if (pos > KT_SLOT_DATA - 256)
 		return;
 	u8 *dst = &slot->data[pos];
+	/* four plain words, wherever they lie */
+	struct itimerspec64 *words = PTR(itimerspec64, name);
 
-	*(u64 *)dst = K64(name);
-	if (len <= 8)
-		return;
-	*(u64 *)(dst + 8) = K64(name + 8);
-	if (len <= 16)
-		return;
-	*(u64 *)(dst + 16) = K64(name + 16);
-	if (len <= 24)
-		return;
-	if (len <= 32) {
-		*(u64 *)(dst + 24) = K64(name + 24);
+	if (len > 32) {
+		bpf_probe_read_kernel(dst, len & 255, (void *)name);
 		return;
 	}
-	bpf_probe_read_kernel(dst, len & 255, (void *)name);
+	*(u64 *)dst = words->it_interval.tv_sec;
+	if (len <= 8)
+		return;
+	*(u64 *)(dst + 8) = words->it_interval.tv_nsec;
+	if (len <= 16)
+		return;
+	*(u64 *)(dst + 16) = words->it_value.tv_sec;
+	*(u64 *)(dst + 24) = words->it_value.tv_nsec;
 }
 #endif
 
@@ -72,10 +72,10 @@ INLINE int is_chrooted(u64 root)
 }
 
 /* Writes one component. Returns 0, or 1 if it does not fit. */
-INLINE int walk_name(struct kt_slot *slot, u64 dentry)
+INLINE int walk_name(struct kt_slot *slot, struct dentry *dentry)
 {
 	struct kt_walk *w = &slot->walk;
-	u32 len = RD(dentry, dentry, d_name.len), pos = w->pos;
+	u32 len = GET(dentry, d_name.len), pos = w->pos;
 
 	if (len > KT_NAME_MAX || pos + len + 1 > w->end)
 		return 1;
@@ -83,7 +83,7 @@ INLINE int walk_name(struct kt_slot *slot, u64 dentry)
 	if (pos > KT_SLOT_DATA - 512)
 		return 1;
 	slot->data[pos] = len;
-	name_copy(slot, pos + 1, (u64)RD(dentry, dentry, d_name.name), len);
+	name_copy(slot, pos + 1, (u64)GET(dentry, d_name.name), len);
 	w->tops[w->components & (KT_COMPONENTS_KEPT - 1)] = pos;
 	w->components++;
 	w->pos = pos + len + 1;
@@ -95,6 +95,7 @@ INLINE int walk_step(struct kt_slot *slot)
 {
 	struct kt_walk *w = &slot->walk;
 	u64 dentry = w->dentry, parent;
+	struct dentry *d;
 
 	if (dentry == w->mount_root) {
 		u64 mount = mount_of(w->vfsmount);
@@ -109,14 +110,15 @@ INLINE int walk_step(struct kt_slot *slot)
 		w->mount_root = (u64)RD(vfsmount, w->vfsmount, mnt_root);
 		return 0;
 	}
-	parent = (u64)RD(dentry, dentry, d_parent);
+	d = PTR(dentry, dentry);
+	parent = (u64)GET(d, d_parent);
 	if (parent == dentry || !parent) {
 		/* the root of a file system that is not where its mount is rooted: not reachable from here */
 		w->state |= KT_PATH_UNREACHABLE;
 		w->done = 1;
 		return 1;
 	}
-	if (walk_name(slot, dentry)) {
+	if (walk_name(slot, d)) {
 		w->state |= KT_PATH_TRUNCATED;
 		w->done = 1;
 		return 1;
@@ -161,7 +163,7 @@ INLINE int path_walk(struct kt_slot *slot, u64 vfsmount, u64 dentry, u64 task)
 	if (is_err(ns)) {
 		/* MNT_NS_INTERNAL: pipefs, sockfs, memfd's tmpfs, anon inodes: mounted nowhere, only named */
 		w->state = KT_PATH_PSEUDO;
-		walk_name(slot, dentry);
+		walk_name(slot, PTR(dentry, dentry));
 		return 0;
 	}
 	inode = (u64)RD(dentry, dentry, d_inode);

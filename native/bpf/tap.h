@@ -26,7 +26,15 @@ extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym;
 #define RD(type, addr, field) (CAST(type, addr)->field)
 /* 8 bytes at any kernel address: timespec64 is two plain words wherever it is laid. */
 #define K64(addr) ((u64)CAST(timespec64, addr)->tv_sec)
+/* A pointer to load several fields by, with one cast; GET(p, a, b) is p->a->b. */
+#define PTR(type, addr) CAST(type, addr)
+#define GET_1(p, a) ((p)->a)
+#define GET_2(p, a, b) ((p)->a->b)
+#define GET_3(p, a, b, c) ((p)->a->b->c)
+#define GET(p, ...) ___apply(GET_, ___narg(__VA_ARGS__))(p, __VA_ARGS__)
 #else
+#define PTR(type, addr) ((struct type *)(addr))
+#define GET(p, ...) BPF_CORE_READ(p, __VA_ARGS__)
 #define RD(type, addr, field)                           \
 	({                                              \
 		struct type *__p = (struct type *)(addr); \
@@ -174,11 +182,9 @@ INLINE struct task_struct *current_task(void)
 
 INLINE u64 task_cgroup_id(const void *task)
 {
-#ifdef KT_LEGACY
-	return BPF_CORE_READ((struct task_struct *)task, cgroups, dfl_cgrp, kn, id);
-#else
-	return CAST(task_struct, task)->cgroups->dfl_cgrp->kn->id;
-#endif
+	struct kernfs_node *kn = GET(PTR(task_struct, task), cgroups, dfl_cgrp, kn);
+
+	return GET(kn, id);
 }
 
 /* An act that reached a hook: who it concerns and whether it is wanted. */

@@ -34,39 +34,52 @@ INLINE u32 task_ns_tgid(u64 leader)
 	return K32(AT(pid, pid, numbers) + (u64)level * bpf_core_type_size(struct upid));
 }
 
+INLINE void copy_comm(char *dst, u64 comm)
+{
+#ifdef KT_LEGACY
+	bpf_probe_read_kernel(dst, 16, (void *)comm);
+#else
+	struct timespec64 *words = PTR(timespec64, comm);
+
+	((u64 *)dst)[0] = words->tv_sec;
+	((u64 *)dst)[1] = words->tv_nsec;
+#endif
+}
+
 /* Fills all of the head but len. `task` is current or an iterator's. */
 INLINE void head_fill(struct kt_head *head, const void *task, u32 kind, u32 tier, u64 cgroup_id, u32 weight)
 {
-	u64 leader = task_leader(task), parent, cred, ns;
+	struct task_struct *t = PTR(task_struct, task);
+	struct task_struct *leader = GET(t, group_leader);
+	struct task_struct *parent = GET(leader, real_parent, group_leader);
+	const struct cred *cred = GET(t, real_cred);
+	struct nsproxy *ns = GET(t, nsproxy);
+	u64 start = GET(leader, start_boottime);
+	u64 comm = AT(task_struct, task, comm);
+	u32 tgid = GET(t, tgid);
 	struct kt_proc *proc;
-	u64 start = RD(task_struct, leader, start_boottime);
-	u32 tgid = RD(task_struct, task, tgid);
 
 	head->version = KT_RECORD_VERSION;
 	head->kind = kind;
 	head->tier = tier;
 	head->actor = KT_ACTOR_CURRENT;
 	head->ktime = bpf_ktime_get_boot_ns();
-	head->tid = RD(task_struct, task, pid);
+	head->tid = GET(t, pid);
 	head->weight = weight;
 	head->cgroup_id = cgroup_id;
 	head->start_time = start;
-	head->exec_id = RD(task_struct, leader, self_exec_id);
-	parent = task_leader(RD(task_struct, leader, real_parent));
-	head->parent_start_time = RD(task_struct, parent, start_boottime);
-	head->parent_exec_id = RD(task_struct, parent, self_exec_id);
-	head->parent_tgid = RD(task_struct, parent, tgid);
+	head->exec_id = GET(leader, self_exec_id);
+	head->parent_start_time = GET(parent, start_boottime);
+	head->parent_exec_id = GET(parent, self_exec_id);
+	head->parent_tgid = GET(parent, tgid);
 	head->tgid = tgid;
-	head->ns_tgid = task_ns_tgid(leader);
-	cred = (u64)RD(task_struct, task, real_cred);
-	head->uid = RD(cred, cred, uid.val);
-	head->gid = RD(cred, cred, gid.val);
-	head->euid = RD(cred, cred, euid.val);
-	ns = (u64)RD(task_struct, task, nsproxy);
-	head->mnt_ns = RD(mnt_namespace, RD(nsproxy, ns, mnt_ns), ns.inum);
-	head->net_ns = RD(net, RD(nsproxy, ns, net_ns), ns.inum);
-	*(u64 *)&head->comm[0] = K64(AT(task_struct, task, comm));
-	*(u64 *)&head->comm[8] = K64(AT(task_struct, task, comm) + 8);
+	head->ns_tgid = task_ns_tgid((u64)leader);
+	head->uid = GET(cred, uid.val);
+	head->gid = GET(cred, gid.val);
+	head->euid = GET(cred, euid.val);
+	head->mnt_ns = GET(ns, mnt_ns, ns.inum);
+	head->net_ns = GET(ns, net_ns, ns.inum);
+	copy_comm(head->comm, comm);
 	head->pad[0] = head->pad[1] = head->pad[2] = 0;
 	proc = proc_of(tgid, start);
 	if (proc) {

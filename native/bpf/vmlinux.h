@@ -58,6 +58,10 @@ struct timespec64 {
 	s64 tv_sec;
 	long tv_nsec;
 };
+struct itimerspec64 {
+	struct timespec64 it_interval;
+	struct timespec64 it_value;
+};
 struct ns_common {
 	u32 inum;
 };
@@ -311,6 +315,9 @@ struct inet_sock {
 	struct sock sk;
 	__be16 inet_sport;
 	__be32 inet_saddr;
+};
+struct mptcp_sock {
+	struct sock *first; /* the subflow that is the connection as TCP sees it */
 };
 struct tcp_sock {
 	u64 bytes_sent;
