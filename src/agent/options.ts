@@ -14,7 +14,8 @@ export interface AgentOptions {
   readonly kubelet: string | undefined;
   readonly kubeletTokenFile: string | undefined;
   readonly kubeletCaFile: string | undefined;
-  readonly nodeName: string;
+  /** By flag; undefined: as the environment or the service account's token says. */
+  readonly nodeName: string | undefined;
   readonly clusterName: string;
   /** Names of KERNEL_KINDS. */
   readonly kinds: readonly string[];

@@ -3,31 +3,18 @@ import { readFeatures } from '../kernel/features.ts';
 import { checkFeatures } from '../kernel/requirements.ts';
 import { type AgentOptions, StartError } from './options.ts';
 
-const TRACEFS = '/sys/kernel/tracing';
+/** The tap mounts tracefs itself where it may, and its probes say what they miss of it. */
+const LEFT_TO_THE_TAP = 'tracefs';
 
 /**
- * Looks whether the agent can run here, before anything is loaded. Standalone mounts tracefs where it is missing; in a
- * cluster that is the chart's business. Throws StartError for the first thing without which it cannot run.
+ * Looks whether the agent can run here, before anything is loaded. Throws StartError for the first thing without which
+ * it cannot; what makes it do less goes to the log.
  */
-export function preflight(
-  options: Pick<AgentOptions, 'standalone' | 'procDir' | 'cgroupDir'>,
-  mountTracefs: (path: string) => void,
-  log: Logger,
-): void {
-  const sources = { proc: options.procDir, cgroup: options.cgroupDir };
-  let features = readFeatures(sources);
-  if (options.standalone && features.tracefs.mount === undefined) {
-    try {
-      mountTracefs(TRACEFS);
-      log.info({ path: TRACEFS }, 'mounted tracefs');
-      features = readFeatures(sources);
-    } catch (error) {
-      log.warn({ err: error, path: TRACEFS }, 'could not mount tracefs');
-    }
-  }
-  for (const check of checkFeatures(features)) {
+export function preflight(options: Pick<AgentOptions, 'procDir' | 'cgroupDir'>, log: Logger): void {
+  for (const check of checkFeatures(readFeatures({ proc: options.procDir, cgroup: options.cgroupDir }))) {
     if (check.verdict === 'problem') throw new StartError(`${check.title}: ${check.value}`, check.remedy);
-    if (check.verdict === 'warning')
-      log.warn({ check: check.id, found: check.value, remedy: check.remedy }, check.title);
+    if (check.verdict === 'warning' && check.id !== LEFT_TO_THE_TAP) {
+      log.info({ check: check.id, found: check.value, remedy: check.remedy }, `this node: ${check.title}`);
+    }
   }
 }

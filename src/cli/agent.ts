@@ -148,7 +148,7 @@ export function agentOptions(
     kubelet,
     kubeletTokenFile: text(values, 'kubelet-token-file'),
     kubeletCaFile: text(values, 'kubelet-ca-file'),
-    nodeName: text(values, 'node-name') ?? (env['NODE_NAME'] || os.hostname()),
+    nodeName: text(values, 'node-name') ?? (env['NODE_NAME'] || undefined),
     clusterName: text(values, 'cluster-name') ?? '',
     kinds: kinds === undefined ? KINDS : kindList('kinds', kinds, KINDS),
     openMode: all ? 'all' : (choice(values, 'open-mode', ['off', 'writes', 'sensitive', 'all']) ?? 'sensitive'),

@@ -1,0 +1,109 @@
+/** Gathers what every stage counted: new losses become kerntap.loss events, everything goes into the ledger. */
+import { KT_KIND_COUNT, KT_REASON_COUNT } from '../kernel/layout.gen.ts';
+import type { ProgramInfo, RingPosition } from '../kernel/native.ts';
+import type { ProbeStatus } from '../kernel/probe-switch.ts';
+import type { EventSource } from '../kernel/source.ts';
+import type { PublishClient } from '../stream/client.ts';
+import type { BatchEncoder } from '../stream/encoder.ts';
+import { REFUSAL_REASONS } from '../stream/record.ts';
+import { type LedgerSnapshot, ledgerSnapshot, noteKernelLosses } from '../telemetry/ledger.ts';
+import { LossBook, type LossRecord } from '../telemetry/losses.ts';
+import type { DrainLoop } from './drain.ts';
+import type { Hold } from './hold.ts';
+import { COUNTER_NAMES, OWN_KINDS } from './kinds.ts';
+import type { Pipeline } from './pipeline.ts';
+
+/** What the accounts ask of a tap beside its counters. */
+export interface CountingTap extends Pick<EventSource, 'counters'> {
+  programInfo(): ProgramInfo[];
+  ringPositions(): RingPosition[];
+  status(): ProbeStatus[];
+}
+
+export interface AccountParts {
+  readonly tap: CountingTap;
+  readonly loop: DrainLoop;
+  readonly pipeline: Pipeline;
+  readonly encoder: BatchEncoder;
+  readonly client: PublishClient;
+  readonly hold: Hold | undefined;
+}
+
+const CGROUP_KIND = 0;
+
+function sum(values: Iterable<number>): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
+}
+
+export class Accounts {
+  readonly #parts: AccountParts;
+  readonly #book: LossBook;
+  readonly #counters = new BigUint64Array(KT_KIND_COUNT * KT_REASON_COUNT);
+
+  /** `startNs`: boot clock at which counting began. */
+  constructor(parts: AccountParts, startNs: bigint) {
+    this.#parts = parts;
+    this.#book = new LossBook(startNs);
+  }
+
+  /** Reads every counter; one record for each that grew. `nowNs`: boot clock. */
+  poll(nowNs: bigint): LossRecord[] {
+    const { tap, loop, pipeline, encoder, client } = this.#parts;
+    const book = this.#book;
+    tap.counters(this.#counters);
+    noteKernelLosses(book, this.#counters, COUNTER_NAMES);
+    for (const [kind, misses] of this.#recursionMisses()) book.note('kernel', 'kernel_missed', kind, misses, true);
+    book.note('decode', 'ring', '', sum(tap.ringPositions().map((ring) => ring.badRecords)));
+    book.note('decode', 'walk', '', loop.undecodable, loop.unwalkableBytes > 0);
+    book.note('decode', 'control', 'cgroup', pipeline.badControl);
+    for (const [reason, count] of encoder.refused.entries()) {
+      book.note('decode', REFUSAL_REASONS[reason] ?? `reason_${reason}`, '', count);
+    }
+    for (const { stage, reason, kind, total } of client.losses()) {
+      // The agent's own events are outside the ledger; totals in the next loss record make up for a lost one.
+      if (!OWN_KINDS.includes(kind)) book.note(stage, reason, kind, total);
+    }
+    return book.report(nowNs);
+  }
+
+  /** Control records that the kernel side lost so far: cgroups of which the agent was not told. */
+  get lostControl(): number {
+    return sum(
+      this.#book
+        .totals()
+        .filter(({ stage, kind }) => stage === 'kernel' && kind === COUNTER_NAMES.get(CGROUP_KIND))
+        .map(({ total }) => total),
+    );
+  }
+
+  /** The books as of the last poll. */
+  ledger(): LedgerSnapshot {
+    const { loop, pipeline, client, hold } = this.#parts;
+    const user = {
+      drained: loop.records,
+      control: pipeline.control,
+      encoded: pipeline.encoded,
+      acked: sum(client.confirmed),
+      inFlight: (hold?.heldRecords ?? 0) + this.#parts.encoder.events + client.depth.events,
+    };
+    return ledgerSnapshot(this.#counters, COUNTER_NAMES, user, this.#book);
+  }
+
+  /** By kind where a program serves one alone, else under ''. */
+  #recursionMisses(): Map<string, number> {
+    const { tap } = this.#parts;
+    const owners = new Map<string, string>();
+    for (const { name, programs } of tap.status()) {
+      for (const program of programs) owners.set(program, owners.has(program) ? '' : name);
+    }
+    const byKind = new Map<string, number>();
+    for (const { name, recursionMisses } of tap.programInfo()) {
+      if (recursionMisses === null || recursionMisses === 0n) continue;
+      const kind = owners.get(name) ?? '';
+      byKind.set(kind, (byKind.get(kind) ?? 0) + Number(recursionMisses));
+    }
+    return byKind;
+  }
+}

@@ -1,0 +1,318 @@
+/** Wires the tap, the workload table, the stream and the tail together, and owns the order of start and stop. */
+import { randomBytes } from 'node:crypto';
+import { isatty } from 'node:tty';
+import type { Logger } from 'pino';
+import { type NodeFacts, SCHEMA } from '../../proto/contract.ts';
+import { type Collector, startCollector } from '../collector/server.ts';
+import { DEFAULT_TAP_CONFIG } from '../kernel/config.ts';
+import type { ProbeStatus } from '../kernel/probe-switch.ts';
+import { KernelTap } from '../kernel/tap.ts';
+import { findCgroupMount } from '../kubernetes/cgroup-mount.ts';
+import { readNodeFacts } from '../kubernetes/facts.ts';
+import { firstProcess } from '../kubernetes/first-process.ts';
+import { KUBELET_TOKEN_FILE, KubeletSource } from '../kubernetes/kubelet.ts';
+import { podMessage } from '../kubernetes/pods.ts';
+import { PodResolver } from '../kubernetes/resolver.ts';
+import { WorkloadTable } from '../kubernetes/table.ts';
+import { containerTgids, walkCgroups } from '../kubernetes/walk.ts';
+import { BufferPool } from '../stream/buffer-pool.ts';
+import { PublishClient } from '../stream/client.ts';
+import { BatchEncoder } from '../stream/encoder.ts';
+import { ProcessTable } from '../stream/processes.ts';
+import { JSON_LINES, prettyLines } from '../tail/render.ts';
+import { openSink } from '../tail/stdout.ts';
+import { Tail } from '../tail/tail.ts';
+import { BoundedWriter } from '../tail/writer.ts';
+import type { LedgerSnapshot } from '../telemetry/ledger.ts';
+import { Accounts } from './accounts.ts';
+import { BootClock, systemClocks } from './clock.ts';
+import { DrainLoop } from './drain.ts';
+import { HOLD_BYTES, HOLD_DEADLINE_MS, Hold } from './hold.ts';
+import { KERNEL_KINDS } from './kinds.ts';
+import type { AgentOptions } from './options.ts';
+import { Pipeline } from './pipeline.ts';
+import { preflight } from './preflight.ts';
+
+const POLL_MS = 1000;
+/** At stop: for the rings to run empty, for the collector's last acknowledgement, for the reader of stdout. */
+const DRAIN_STOP_MS = 1000;
+const ACK_STOP_MS = 5000;
+const TAIL_STOP_MS = 500;
+
+export interface AgentEvents {
+  /** The reader of stdout is gone. */
+  readonly onTailClosed: () => void;
+}
+
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #log: Logger;
+  readonly #clock: BootClock;
+  readonly #collector: Collector | undefined;
+  readonly #tap: KernelTap;
+  readonly #workloads = new WorkloadTable();
+  readonly #cgroupDir: string;
+  readonly #client: PublishClient;
+  readonly #tail: Tail | undefined;
+  readonly #pipeline: Pipeline;
+  readonly #loop: DrainLoop;
+  readonly #accounts: Accounts;
+  readonly #resolver: PodResolver | undefined;
+  #poll: NodeJS.Timeout | undefined;
+  #probes = new Map<number, string>();
+  #lostControl = 0;
+  #stopped: Promise<LedgerSnapshot> | undefined;
+
+  /**
+   * Starts everything and returns with events flowing. Throws StartError, TapOpenError or CgroupError where this node
+   * cannot be tapped, Error where standalone's collector cannot write; a collector or kubelet that is not there is
+   * waited for.
+   */
+  static async start(options: AgentOptions, log: Logger, events: AgentEvents): Promise<Agent> {
+    preflight(options, log);
+    const cgroupDir = findCgroupMount({ dir: options.cgroupDir, proc: options.procDir }).dir;
+    const collector = options.standalone
+      ? await startCollector({ listen: '127.0.0.1:0', out: options.outDir, log: log.child({ part: 'collector' }) })
+      : undefined;
+    try {
+      return new Agent(options, log, events, cgroupDir, collector);
+    } catch (error) {
+      await collector?.close();
+      throw error;
+    }
+  }
+
+  private constructor(
+    options: AgentOptions,
+    log: Logger,
+    events: AgentEvents,
+    cgroupDir: string,
+    collector: Collector | undefined,
+  ) {
+    this.#options = options;
+    this.#log = log;
+    this.#cgroupDir = cgroupDir;
+    this.#collector = collector;
+    this.#clock = new BootClock(systemClocks(options.procDir));
+    this.#clock.onStep = (fromNs, toNs) =>
+      log.info({ by_ms: Number((toNs - fromNs) / 1_000_000n) }, 'the wall clock moved');
+    const { procDir, clusterName, nodeName } = options;
+    const tokenFile = options.kubeletTokenFile ?? KUBELET_TOKEN_FILE;
+    const node: NodeFacts = {
+      ...readNodeFacts({ clusterName, nodeName, tokenFile, proc: procDir }),
+      runId: randomBytes(16),
+    };
+    const pool = new BufferPool();
+    const processes = new ProcessTable();
+    const encoder = new BatchEncoder({ runId: node.runId, processes, pool });
+    const wallOffsetNs = (): bigint => this.#clock.wallOffsetNs();
+    const hello = { schema: SCHEMA, node, agentVersion: options.version };
+    const address = collector?.address ?? options.collector;
+    this.#client = new PublishClient({ address, hello, pool, log: log.child({ part: 'stream' }) });
+    this.#tail = options.tail ? this.#openTail(node, processes, wallOffsetNs, events) : undefined;
+    this.#pipeline = new Pipeline({
+      workloads: this.#workloads,
+      processes,
+      encoder,
+      tail: this.#tail,
+      send: (batch) => this.#client.send(batch),
+      wallOffsetNs,
+      // The tracker wrote it, but for what lies below a cgroup that it had not met when it looked.
+      onCgroup: ({ id, rootId }) => void this.#tap.setCgroup(id, rootId),
+    });
+    this.#resolver = this.#openResolver(node);
+    const hold = this.#openHold();
+
+    this.#tap = KernelTap.open({
+      objectDir: options.bpfDir,
+      ringBytes: { events: options.ringBytes, process: options.processRingBytes },
+      config: {
+        ...DEFAULT_TAP_CONFIG,
+        argvCap: options.argvCap,
+        openMode: options.openMode,
+        failedOpens: options.failedOpens,
+        unixMode: options.unixMode,
+      },
+    });
+    this.#loop = new DrainLoop({
+      source: this.#tap,
+      onRecord: this.#pipeline.record.bind(this.#pipeline),
+      onTick: (nowMs) => this.#pipeline.tick(nowMs),
+    });
+    this.#accounts = new Accounts(
+      { tap: this.#tap, loop: this.#loop, pipeline: this.#pipeline, encoder, client: this.#client, hold },
+      this.#clock.nowNs(),
+    );
+    try {
+      this.#begin();
+    } catch (error) {
+      this.#tap.close();
+      throw error;
+    }
+  }
+
+  /** The books as of now. */
+  ledger(): LedgerSnapshot {
+    return this.#accounts.ledger();
+  }
+
+  /** Takes the tap out of the kernel and lets out what is on its way. Never throws; a second call gives the first's. */
+  stop(): Promise<LedgerSnapshot> {
+    this.#stopped ??= this.#end();
+    return this.#stopped;
+  }
+
+  /** Synchronous, so that nothing happens between the tracker's start and the walk but what the rings hold. */
+  #begin(): void {
+    const { kinds } = this.#options;
+    // The trackers run since the tap was opened: no cgroup is made unseen from here on.
+    this.#walk();
+    const unlisted = this.#tap.snapshot();
+    this.#loop.drainAll(performance.now() + DRAIN_STOP_MS);
+    this.#markInits();
+    const numbers = kinds.map((name) => KERNEL_KINDS.get(name)).filter((kind) => kind !== undefined);
+    const available = new Set(this.#tap.status().map((probe) => probe.kind));
+    this.#tap.enable(numbers.filter((kind) => available.has(kind)));
+    this.#loop.start();
+    this.#loop.drainOnce();
+
+    this.#client.start();
+    void this.#resolver?.start();
+    if (unlisted.length > 0) this.#log.warn({ unlisted }, 'what ran before could not all be listed');
+    this.#tellProbes();
+    this.#poll = setInterval(() => this.#pollOnce(), POLL_MS);
+  }
+
+  async #end(): Promise<LedgerSnapshot> {
+    clearInterval(this.#poll);
+    this.#resolver?.stop();
+    this.#loop.stop();
+    try {
+      const on = this.#tap.status().filter((probe) => probe.state === 'on');
+      this.#tap.disable(on.map((probe) => probe.kind));
+      if (!this.#loop.drainAll(performance.now() + DRAIN_STOP_MS))
+        this.#log.warn('the rings did not run empty in time');
+      this.#tellProbes();
+      this.#tellLosses();
+      this.#pipeline.finish();
+    } catch (error) {
+      this.#log.error({ err: error }, 'the last events could not be taken');
+    }
+    this.#tap.close();
+    await this.#client.shutdown(ACK_STOP_MS);
+    await this.#collector?.close();
+    if (this.#tail !== undefined) {
+      await this.#tail.flush(TAIL_STOP_MS);
+      this.#tail.close();
+    }
+    return this.#accounts.ledger();
+  }
+
+  #openTail(node: NodeFacts, processes: ProcessTable, wallOffsetNs: () => bigint, { onTailClosed }: AgentEvents): Tail {
+    const { tailKinds, tailRate, tailBytes, json } = this.#options;
+    const encoder = new BatchEncoder({ runId: node.runId, processes });
+    const people = isatty(1) && !json;
+    const renderer = people ? prettyLines(!process.env['NO_COLOR'], () => process.stdout.columns ?? 0) : JSON_LINES;
+    const numbers = (tailKinds ?? []).map((name) => KERNEL_KINDS.get(name)).filter((kind) => kind !== undefined);
+    return new Tail({
+      writer: new BoundedWriter(openSink(1), {
+        onClosed: (error) => {
+          this.#log.info({ code: error.code }, 'the reader of stdout is gone');
+          onTailClosed();
+        },
+      }),
+      encodeOne: encoder.encodeOne.bind(encoder),
+      node,
+      ...renderer,
+      kinds: tailKinds === undefined ? undefined : { numbers: new Set(numbers), own: new Set(tailKinds) },
+      eventsPerSecond: tailRate,
+      bytesPerSecond: tailBytes,
+      wallOffsetNs,
+    });
+  }
+
+  #openResolver(node: NodeFacts): PodResolver | undefined {
+    const { kubelet, kubeletTokenFile, kubeletCaFile } = this.#options;
+    if (kubelet === undefined) return undefined;
+    const source = new KubeletSource({
+      url: kubelet,
+      nodeName: node.nodeName,
+      ...(kubeletTokenFile === undefined ? {} : { tokenFile: kubeletTokenFile }),
+      ...(kubeletCaFile === undefined ? {} : { caFile: kubeletCaFile }),
+    });
+    return new PodResolver({
+      source,
+      table: this.#workloads,
+      onPod: ({ state, pod }) => this.#pipeline.own({ pod: podMessage(pod, state, 'kubelet') }, this.#clock.nowNs()),
+      onError: (error) => this.#log.warn({ reason: error.message, kubelet }, 'no pods from the kubelet'),
+    });
+  }
+
+  #openHold(): Hold | undefined {
+    const resolver = this.#resolver;
+    if (resolver === undefined) return undefined;
+    const hold = new Hold({
+      deadlineMs: HOLD_DEADLINE_MS,
+      capacityBytes: HOLD_BYTES,
+      worthWaiting: (workload) => resolver.mayNameSoon(workload),
+      lookup: (low, high) => this.#workloads.get(low, high),
+      release: this.#pipeline.event.bind(this.#pipeline),
+    });
+    this.#pipeline.useHold(hold);
+    return hold;
+  }
+
+  #walk(): void {
+    const { cgroups, skipped } = walkCgroups(this.#cgroupDir);
+    for (const { id, rootId } of cgroups) this.#tap.setCgroup(id, rootId);
+    this.#workloads.addFound(cgroups);
+    if (skipped > 0) this.#log.warn({ skipped }, 'cgroups were left out: their events carry no container');
+  }
+
+  /** A container that runs already: its first process is the one whose descendants are `entry: init`. */
+  #markInits(): void {
+    const { procDir } = this.#options;
+    for (const { id, rootId, path } of walkCgroups(this.#cgroupDir).cgroups) {
+      if (rootId === 0n || rootId !== id) continue;
+      const process = firstProcess(containerTgids(this.#cgroupDir, path), procDir);
+      if (process !== undefined) this.#tap.markInit({ ...process, rootId });
+    }
+  }
+
+  #pollOnce(): void {
+    this.#clock.checkSuspend();
+    this.#tellProbes();
+    this.#tellLosses();
+    if (this.#accounts.lostControl > this.#lostControl) {
+      this.#lostControl = this.#accounts.lostControl;
+      this.#walk();
+    }
+  }
+
+  #tellLosses(): void {
+    const nowNs = this.#clock.nowNs();
+    for (const { count, total, ...rest } of this.#accounts.poll(nowNs)) {
+      this.#pipeline.own({ loss: { ...rest, count: BigInt(count), total: BigInt(total) } }, nowNs);
+      this.#log.warn({ stage: rest.stage, reason: rest.reason, kind: rest.kind, count, total }, 'events were lost');
+    }
+  }
+
+  /** One event and one log line for each probe that is not as it was. */
+  #tellProbes(): void {
+    const asked = new Set(this.#options.kinds.map((name) => KERNEL_KINDS.get(name)));
+    for (const probe of this.#tap.status()) {
+      const { kind, name, tier, state, reason } = probe;
+      const now = `${state} ${tier} ${reason}`;
+      const before = this.#probes.get(kind);
+      if (now === before || (before === undefined && !asked.has(kind))) continue;
+      this.#probes.set(kind, now);
+      this.#pipeline.own({ probe: { kind: name, tier: tier ?? '', state, reason } }, this.#clock.nowNs());
+      this.#logProbe(probe);
+    }
+  }
+
+  #logProbe({ name, tier, state, reason }: ProbeStatus): void {
+    if (state === 'failed') this.#log.error({ probe: name, reason }, 'a probe failed; the others go on');
+    else this.#log.debug({ probe: name, tier, state, reason }, 'probe');
+  }
+}
