@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 const project = (name: string, testTimeout: number, fileParallelism: boolean) => ({
   test: {
     name,
-    include: [`test/${name}/**/*.test.ts`],
+    include: [`test/${name}/**/*.${name === 'bench' ? 'bench' : 'test'}.ts`],
     testTimeout,
     hookTimeout: testTimeout,
     fileParallelism,
@@ -19,6 +19,7 @@ export default defineConfig({
       project('integration', 120_000, false),
       project('cluster', 600_000, false),
       project('kernels', 600_000, false),
+      project('bench', 1_200_000, false),
     ],
   },
 });
