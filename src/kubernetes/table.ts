@@ -192,9 +192,10 @@ export class WorkloadTable {
     }
     if (podUid !== '') {
       const pod = this.#pods.get(podUid);
-      // A container that is named at once may settle what its elder siblings are.
-      if (pod?.noteRoot(placement)) this.#renewAll(podUid, pod);
+      const settles = pod?.noteRoot(placement);
       if (pod !== undefined) slot.workload = pod.workload(placement, slot.workload);
+      // A container that is named at once may tell what its elder siblings are.
+      if (pod !== undefined && settles) this.#renewAll(podUid, pod);
       if (slot.workload.state === 'pending') this.#pending.add(slot);
       if (pod === undefined) for (const listener of this.#unknownPodListeners) listener(podUid);
     }

@@ -1,32 +1,33 @@
 import { makeWorkload, type Workload } from './workload.ts';
 
-/** Ids that are kept; the oldest makes room. */
-const MAX_UNSEEN = 4096;
+/** Ids that are kept, in two halves: when the newer is full, the older is dropped whole. */
+const MAX_HALF = 2048;
 
 /** Workloads of cgroups that were asked for and that no record and no walk told of: one object an id, to key a cache. */
 export class UnseenWorkloads {
-  readonly #workloads = new Map<bigint, Workload>();
+  #newer = new Map<bigint, Workload>();
+  #older = new Map<bigint, Workload>();
 
   get size(): number {
-    return this.#workloads.size;
+    return this.#newer.size + this.#older.size;
   }
 
   get(idLow: number, idHigh: number): Workload {
     const cgroupId = (BigInt(idHigh >>> 0) << 32n) | BigInt(idLow >>> 0);
-    const known = this.#workloads.get(cgroupId);
+    const known = this.#newer.get(cgroupId) ?? this.#older.get(cgroupId);
     if (known !== undefined) return known;
     const reason = cgroupId === 0n ? 'no cgroup id' : 'cgroup was not seen';
     const workload = makeWorkload({ cgroupId, cgroupPath: '', state: 'unknown', reason });
-    if (this.#workloads.size >= MAX_UNSEEN) {
-      const [oldest] = this.#workloads.keys();
-      if (oldest !== undefined) this.#workloads.delete(oldest);
+    if (this.#newer.size >= MAX_HALF) {
+      this.#older = this.#newer;
+      this.#newer = new Map();
     }
-    this.#workloads.set(cgroupId, workload);
+    this.#newer.set(cgroupId, workload);
     return workload;
   }
 
-  /** The cgroup became known. */
+  /** The cgroup became known. False: it was not asked for. */
   delete(cgroupId: bigint): boolean {
-    return this.#workloads.delete(cgroupId);
+    return this.#newer.delete(cgroupId) || this.#older.delete(cgroupId);
   }
 }

@@ -53,29 +53,37 @@ export function walkCgroups(dir: string, maxCgroups = MAX_CGROUPS): CgroupWalk {
 }
 
 const SLASH = Buffer.from('/');
+const PROCS = Buffer.from('/cgroup.procs');
 
 /**
- * Thread group ids of the processes in a container's cgroup and its sub-groups, in the reader's pid namespace
- * (cgroup.procs leaves out processes that this namespace does not show).
+ * Thread group ids of all processes in a container's cgroup and its sub-groups, in the reader's pid namespace. Empty
+ * where the list would not be whole: a process that this namespace does not show (cgroup.procs says 0), a sub-group
+ * that is not readable, too many of them.
  */
 export function containerTgids(dir: string, containerPath: string, maxCgroups = 256): number[] {
   const tgids: number[] = [];
-  const paths = [containerPath];
-  for (let i = 0; i < paths.length && i < maxCgroups; i++) {
-    const path = dir + paths[i];
-    try {
-      for (const line of readFileSync(`${path}/cgroup.procs`, 'latin1').split('\n')) {
-        const tgid = Number(line);
-        if (Number.isSafeInteger(tgid) && tgid > 0) tgids.push(tgid);
-      }
-      for (const entry of readdirSync(path, { withFileTypes: true })) {
-        if (entry.isDirectory()) paths.push(`${paths[i]}/${entry.name}`);
-      }
-    } catch {
-      // Gone, or a threaded cgroup, whose cgroup.procs reads as EOPNOTSUPP: its processes are listed above it.
+  const directories = [Buffer.from(dir + containerPath)];
+  try {
+    for (const directory of directories) {
+      tgids.push(...processesIn(directory));
+      for (const name of subdirectories(directory)) directories.push(Buffer.concat([directory, SLASH, name]));
+      if (directories.length > maxCgroups) return [];
     }
+  } catch {
+    return [];
   }
-  return tgids;
+  return tgids.includes(0) ? [] : tgids;
+}
+
+function processesIn(directory: Buffer): number[] {
+  try {
+    const lines = readFileSync(Buffer.concat([directory, PROCS]), 'latin1').split('\n');
+    return lines.filter((line) => line !== '').map(Number);
+  } catch (error) {
+    // A threaded cgroup: its processes are listed above it.
+    if (isGone(error) || (error as NodeJS.ErrnoException).code === 'EOPNOTSUPP') return [];
+    throw error;
+  }
 }
 
 /** Throws where it is not readable; a directory that vanished has none. */

@@ -10,8 +10,6 @@ export class FakeKubelet {
   /** Authorization headers, in order. */
   readonly tokens: string[] = [];
   readonly paths: string[] = [];
-  /** performance.now() at each request. */
-  readonly starts: number[] = [];
   /** The most requests that were under way at once. */
   mostAtOnce = 0;
   answer: Answer = (_req, res) => res.end(podList([]));
@@ -25,7 +23,6 @@ export class FakeKubelet {
     server.on('request', (req: IncomingMessage, res: ServerResponse) => {
       this.tokens.push(req.headers.authorization ?? '');
       this.paths.push(req.url ?? '');
-      this.starts.push(performance.now());
       this.mostAtOnce = Math.max(this.mostAtOnce, ++this.#now);
       res.on('close', () => this.#now--);
       this.answer(req, res);
