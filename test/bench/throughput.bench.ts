@@ -1,0 +1,128 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+/**
+ * A paced ladder of opens through the whole agent to an acknowledging peer: what was delivered, what was lost (each
+ * counted), the agent's processor time per event and its memory. Budgets are off. The load is pinned to one processor,
+ * the agent to the other; the peer shares the agent's.
+ */
+const RATES = (process.env['RATES'] ?? '10000,50000,100000,150000,200000,0').split(',').map(Number);
+const SECONDS = Number(process.env['SECONDS'] ?? 6);
+const ROOT = join(import.meta.dirname, '../..');
+const TICKS_PER_SECOND = 100;
+
+let folder: string;
+let pace: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'kerntap-bench-'));
+  pace = join(folder, 'pace');
+  execFileSync('cc', ['-static', '-O2', '-o', pace, join(import.meta.dirname, 'pace.c')]);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const linesOf = (child: ChildProcess, stream: 'stdout' | 'stderr') => {
+  const input = child[stream];
+  if (input === null) throw new Error('not piped');
+  return createInterface({ input })[Symbol.asyncIterator]();
+};
+const json = async (lines: AsyncIterator<string>): Promise<Record<string, unknown>> =>
+  JSON.parse((await lines.next()).value) as Record<string, unknown>;
+
+/** User and system time of a process in seconds, and its resident memory in MB (proc(5)). */
+function usage(pid: number): { cpu: number; rss: number; peak: number } {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const kilobytes = (key: string) => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
+  return {
+    cpu: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
+    rss: kilobytes('VmRSS') / 1024,
+    peak: kilobytes('VmHWM') / 1024,
+  };
+}
+
+async function waitForLine(lines: AsyncIterator<string>, found: (line: string) => boolean): Promise<string> {
+  for (;;) {
+    const { value, done } = await lines.next();
+    if (done) throw new Error('the agent ended');
+    if (found(value)) return value;
+  }
+}
+
+interface KindCounts {
+  readonly seen: number;
+  readonly emitted: number;
+  readonly suppressed: Record<string, number>;
+  readonly lost: Record<string, number>;
+}
+const sum = (counts: Record<string, number>) => Object.values(counts).reduce((a, b) => a + b, 0);
+
+async function step(rate: number): Promise<string> {
+  const sink = spawn('taskset', ['-c', '0', process.execPath, join(import.meta.dirname, 'sink.mjs')], { stdio: 'pipe' });
+  const sinkLines = linesOf(sink, 'stdout');
+  const { port } = await json(sinkLines);
+  const flags = ['--collector', `127.0.0.1:${port}`, '--tail', 'off', '--kinds', 'file.open', '--open-mode', 'all'];
+  const main = join(ROOT, 'dist/src/cli/main.js');
+  const agent = spawn('taskset', ['-c', '0', process.execPath, main, 'agent', ...flags], { stdio: 'pipe' });
+  agent.stdout.resume();
+  const log = linesOf(agent, 'stderr');
+  try {
+    await waitForLine(log, (line) => line.includes('connected to the collector'));
+    const pid = agent.pid ?? 0;
+    const before = usage(pid);
+    const load = JSON.parse(
+      await new Promise<string>((resolve, reject) => {
+        const child = spawn('taskset', ['-c', '1', pace, String(rate), String(SECONDS)], { stdio: 'pipe' });
+        let out = '';
+        child.stdout.on('data', (chunk) => {
+          out += chunk;
+        });
+        child.on('close', (code) => (code === 0 ? resolve(out) : reject(new Error(`pace ended with ${code}`))));
+      }),
+    ) as { made: number; ns: number };
+    const after = usage(pid);
+    agent.kill('SIGTERM');
+    const ledger = (
+      JSON.parse(await waitForLine(log, (line) => line.includes('"ledger"'))) as {
+        ledger: { kinds: Record<string, KindCounts>; user: { acked: number; drained: number } };
+      }
+    ).ledger;
+    sink.kill('SIGTERM');
+    const counted = (await json(sinkLines)) as { events: number; bytes: number };
+    const opens = ledger.kinds['file.open'];
+    if (opens === undefined) throw new Error('no file.open in the ledger');
+    const lost = sum(opens.lost);
+    expect(opens.seen).toBe(opens.emitted + sum(opens.suppressed) + lost);
+    expect(opens.seen).toBeGreaterThanOrEqual(load.made);
+    const events = opens.emitted;
+    const offered = load.made / (load.ns / 1e9);
+    const cpu = after.cpu - before.cpu;
+    return [
+      rate === 0 ? 'unpaced' : rate,
+      offered.toFixed(0),
+      counted.events,
+      lost,
+      `${((100 * lost) / opens.seen).toFixed(2)} %`,
+      `${((1e6 * cpu) / events).toFixed(2)} us`,
+      `${((100 * cpu) / (load.ns / 1e9)).toFixed(0)} %`,
+      `${after.rss.toFixed(0)} (${after.peak.toFixed(0)})`,
+      (counted.bytes / counted.events).toFixed(0),
+    ].join(' | ');
+  } finally {
+    agent.kill('SIGKILL');
+    sink.kill('SIGKILL');
+  }
+}
+
+test('a ladder of opens, ring to acknowledged gRPC', async () => {
+  const rows: string[] = [];
+  for (const rate of RATES) rows.push(await step(rate));
+  console.log('\n| paced at | offered/s | delivered | lost | lost | agent CPU/event | of a core | RSS MB (peak) | B/event |');
+  console.log('|---|---|---|---|---|---|---|---|---|');
+  for (const row of rows) console.log(`| ${row} |`);
+});
