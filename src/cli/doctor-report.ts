@@ -1,0 +1,63 @@
+import type { Check, Verdict } from '../kernel/requirements.ts';
+
+/** One probe as a trial load found it: the words of kerntap.v1.Probe. */
+export interface ProbeFinding {
+  readonly kind: string;
+  /** trampoline, syscall, raw, tracker; empty: none loads. */
+  readonly tier: string;
+  readonly state: 'on' | 'failed';
+  /** Why it failed, or why not a better tier; empty otherwise. */
+  readonly reason: string;
+}
+
+export interface Report {
+  readonly checks: readonly Check[];
+  /** Empty where a problem makes a trial pointless. */
+  readonly probes: readonly ProbeFinding[];
+}
+
+/** A problem, or no probe that works: the tap cannot run. */
+export function canRun({ checks, probes }: Report): boolean {
+  return !checks.some(({ verdict }) => verdict === 'problem') && probes.some(({ state }) => state === 'on');
+}
+
+/** It runs, with less than a better equipped node offers. */
+const isDegraded = (report: Report) =>
+  canRun(report) &&
+  (report.checks.some(({ verdict }) => verdict === 'warning') || report.probes.some(({ state }) => state === 'failed'));
+
+/** One line of JSON. `verdict` is ok, warning, problem or unknown; ids and field names are stable. */
+export function reportAsJson(report: Report): string {
+  const { checks, probes } = report;
+  return JSON.stringify({ schema: 1, can_run: canRun(report), degraded: isDegraded(report), checks, probes });
+}
+
+const marks: Readonly<Record<Verdict, string>> = { ok: '✓', warning: '!', problem: '✗', unknown: '-' };
+
+/** A table: one line a check, a remedy below what needs one, the probes, and the sum of it. */
+export function reportAsTable(report: Report): string {
+  const { checks, probes } = report;
+  const width = Math.max(...checks.map(({ title }) => title.length), ...probes.map(({ kind }) => kind.length)) + 2;
+  const lines: string[] = [];
+  for (const { title, verdict, value, remedy } of checks) {
+    lines.push(`${marks[verdict]} ${title.padEnd(width)}${value}`);
+    if (remedy !== '') lines.push(`    ${remedy}`);
+  }
+  if (probes.length > 0) lines.push('', 'Probes');
+  for (const { kind, tier, state, reason } of probes) {
+    lines.push(`${state === 'on' ? '✓' : '✗'} ${kind.padEnd(width)}${tier || 'none'}`);
+    if (reason !== '') lines.push(`    ${reason}`);
+  }
+  lines.push('', summary(report));
+  return `${lines.map(printable).join('\n')}\n`;
+}
+
+function summary(report: Report): string {
+  if (!canRun(report)) return 'kerntap cannot run here: see ✗ above.';
+  return isDegraded(report)
+    ? 'kerntap runs here, with less than it could: see the lines below !, ✗ and probes.'
+    : 'kerntap runs here.';
+}
+
+// messages of libbpf and of peers reach a terminal
+const printable = (line: string) => line.replace(/\p{Cc}/gu, ' ');

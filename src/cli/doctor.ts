@@ -1,0 +1,80 @@
+import os from 'node:os';
+import { readFeatures } from '../kernel/features.ts';
+import { type Check, checkFeatures } from '../kernel/requirements.ts';
+import { checkCollector, checkKubelet } from './doctor-peers.ts';
+import { tryProbes } from './doctor-probes.ts';
+import { canRun, reportAsJson, reportAsTable } from './doctor-report.ts';
+import { type FlagSpecs, type FlagValues, flagHelp, hostPort, parseFlags, text, UsageError } from './flags.ts';
+
+const FLAGS = {
+  json: { type: 'boolean', help: 'one JSON object instead of a table' },
+  collector: { type: 'string', value: 'HOST:PORT', help: 'also ask whether this collector can be reached' },
+  kubelet: {
+    type: 'string',
+    value: 'URL',
+    help: "also ask this node's kubelet for its pods, e.g. https://127.0.0.1:10250",
+  },
+  'kubelet-token-file': { type: 'string', value: 'FILE', help: "bearer token for it (the pod's own service account)" },
+  'kubelet-ca-file': { type: 'string', value: 'FILE', help: 'CA that its certificate must be signed by' },
+  'node-name': { type: 'string', value: 'NAME', help: 'Kubernetes name of this node ($NODE_NAME, else the host name)' },
+  proc: { type: 'string', value: 'DIR', help: "the host's /proc (/proc)" },
+  cgroup: { type: 'string', value: 'DIR', help: 'mount point of the cgroup v2 hierarchy (found in the mounts)' },
+  'bpf-dir': { type: 'string', value: 'DIR', help: 'folder of the BPF objects (the built-in ones)' },
+  help: { type: 'boolean', help: 'print this text' },
+} as const satisfies FlagSpecs;
+
+const HELP = `Usage: kerntap doctor [FLAGS]
+
+Tells what this node offers, which form each probe takes here, and what to do about what is missing. To find out, every
+probe is loaded, attached for a moment and taken out again. Exit code: 0 kerntap can run (also with less than it could),
+1 it cannot, 2 usage.
+
+Flags (defaults in brackets):
+${flagHelp(FLAGS)}
+`;
+
+/** The command: prints a report. Resolves to 0, or 1 where the tap cannot run. Throws UsageError. */
+export async function run(args: readonly string[]): Promise<number> {
+  const values = parseFlags(args, FLAGS);
+  if (values['help']) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const peers = [collectorCheck(values), kubeletCheck(values)];
+  const checks = checkFeatures(readFeatures({ proc: text(values, 'proc'), cgroup: text(values, 'cgroup') }));
+  const hopeless = checks.some(({ verdict }) => verdict === 'problem');
+  // what the kernel says of a trial on such a node only hides the cause
+  const trial = hopeless ? { checks: [], probes: [] } : tryProbes(text(values, 'bpf-dir'));
+  const report = { checks: [...checks, ...trial.checks, ...(await Promise.all(peers))], probes: trial.probes };
+  process.stdout.write(values['json'] ? `${reportAsJson(report)}\n` : reportAsTable(report));
+  return canRun(report) ? 0 : 1;
+}
+
+function collectorCheck(values: FlagValues): Promise<Check> {
+  const address = hostPort(values, 'collector');
+  return address === undefined ? notAsked('collector', 'Collector', '--collector') : checkCollector(address);
+}
+
+function kubeletCheck(values: FlagValues): Promise<Check> {
+  const url = text(values, 'kubelet');
+  const tokenFile = text(values, 'kubelet-token-file');
+  const caFile = text(values, 'kubelet-ca-file');
+  if (url === undefined) {
+    if (tokenFile !== undefined) throw new UsageError('--kubelet-token-file needs --kubelet');
+    if (caFile !== undefined) throw new UsageError('--kubelet-ca-file needs --kubelet');
+    return notAsked('kubelet', 'Kubelet', '--kubelet');
+  }
+  if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
+    throw new UsageError(`--kubelet: '${url}' is not a URL such as https://127.0.0.1:10250`);
+  }
+  const nodeName = text(values, 'node-name') ?? (process.env['NODE_NAME'] || os.hostname());
+  return checkKubelet({ url, nodeName, ...(tokenFile && { tokenFile }), ...(caFile && { caFile }) });
+}
+
+const notAsked = async (id: string, title: string, flag: string): Promise<Check> => ({
+  id,
+  title,
+  verdict: 'unknown',
+  value: `not asked: ${flag}`,
+  remedy: '',
+});

@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { run } from '../../../src/cli/doctor.ts';
+import { UsageError } from '../../../src/cli/flags.ts';
+import { nodeTree } from '../kernel/node-tree.ts';
+
+function captureStdout(): () => string {
+  let text = '';
+  const spy = vi.spyOn(process.stdout, 'write').mockImplementation((chunk) => {
+    text += String(chunk);
+    return true;
+  });
+  onTestFinished(() => spy.mockRestore());
+  return () => text;
+}
+
+describe('kerntap doctor', () => {
+  it.each([
+    ['an unknown flag', ['--jsn'], /--jsn.*--json/],
+    ['an argument', ['now'], /now/],
+    ['a collector without a port', ['--collector', 'localhost'], /HOST:PORT/],
+    ['a kubelet in the clear', ['--kubelet', 'http://127.0.0.1:10255'], /https/],
+    ['a kubelet that is no URL', ['--kubelet', 'node-a'], /https/],
+    ['a token without a kubelet', ['--kubelet-token-file', '/t'], /needs --kubelet/],
+    ['a CA without a kubelet', ['--kubelet-ca-file', '/t'], /needs --kubelet/],
+  ])('refuses %s', async (_, args, message) => {
+    const refused = run(args);
+    await expect(refused).rejects.toThrow(UsageError);
+    await expect(refused).rejects.toThrow(message);
+  });
+
+  it('prints its flags', async () => {
+    const stdout = captureStdout();
+    expect(await run(['--help'])).toBe(0);
+    expect(stdout()).toContain('--bpf-dir DIR');
+  });
+
+  it('exits with 1, the problem and its remedy on a node that cannot run a tap', async () => {
+    const files = { 'proc/self/status': 'CapEff:\t0000000000000000\n' };
+    const proc = join(nodeTree({ files }), 'proc');
+    const stdout = captureStdout();
+    expect(await run(['--json', '--proc', proc])).toBe(1);
+    const report = JSON.parse(stdout());
+    expect(report).toMatchObject({ schema: 1, can_run: false, probes: [] });
+    const problem = report.checks.find(({ id }: { id: string }) => id === 'capabilities');
+    expect(problem).toMatchObject({ verdict: 'problem', remedy: expect.stringContaining('BPF and PERFMON') });
+  });
+});
