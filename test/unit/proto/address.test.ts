@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { addressText, addressType } from '../../../proto/address.ts';
 import { isWritable, rfc3339 } from '../../../proto/time.ts';
@@ -6,7 +6,7 @@ import { isWritable, rfc3339 } from '../../../proto/time.ts';
 describe('an address', () => {
   test('of 16 bytes reads as the WHATWG URL parser writes it', () => {
     for (let i = 0; i < 5_000; i++) {
-      const ip = randomBytes(16);
+      const ip = createHash('md5').update(String(i)).digest();
       // Zero groups, so that all shapes of :: occur.
       for (let group = 0; group < 8; group++) if (((i >> group) & 1) === 1) ip.writeUInt16BE(0, group * 2);
       const full = Array.from({ length: 8 }, (_, group) => ip.readUInt16BE(group * 2).toString(16)).join(':');

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import protobuf from 'protobufjs';
 import { describe, expect, test } from 'vitest';
 import {
@@ -12,6 +12,11 @@ import {
   root,
 } from '../../../proto/contract.ts';
 import { BigReader } from '../../../proto/wire-reader.ts';
+
+// The same noise in every run.
+function noiseOf(seed: number, length: number): Buffer {
+  return createHash('shake256', { outputLength: length }).update(String(seed)).digest();
+}
 
 const EDGES = [
   0n,
@@ -41,8 +46,8 @@ describe('64-bit numbers', () => {
   });
 
   test("read as protobufjs's own reader reads them", () => {
-    for (let i = 0; i < 20_000; i++) {
-      const noise = randomBytes(12);
+    for (let i = 0; i < 5_000; i++) {
+      const noise = noiseOf(i, 12);
       for (const method of ['uint64', 'int64', 'sint64', 'fixed64', 'sfixed64'] as const) {
         const oracle = new protobuf.BufferReader(noise);
         let expected: string;
@@ -84,7 +89,6 @@ describe('what a frame does not carry', () => {
     expect(event?.processExec?.argc).toBeNull();
     expect(event?.processExec?.filename).toHaveLength(0);
     expect(event?.fileOpen).toBeNull();
-    expect(type).toBeDefined();
     const visit = (message: object): void => {
       const prototype = Object.getPrototypeOf(message) as Record<string, unknown>;
       for (const name of Object.keys(prototype)) expect(prototype[name], name).not.toBeUndefined();
@@ -120,7 +124,7 @@ test('noise is decoded or refused by an error, never otherwise', () => {
   let refused = 0;
   for (let i = 0; i < 5_000; i++) {
     try {
-      decodePublishRequest(randomBytes(i % 200));
+      decodePublishRequest(noiseOf(i, 1 + (i % 200)));
     } catch (error) {
       expect(error).toBeInstanceOf(Error);
       refused += 1;
