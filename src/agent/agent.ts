@@ -74,9 +74,13 @@ export class Agent {
     const collector = options.standalone
       ? await startCollector({ listen: '127.0.0.1:0', out: options.outDir, log: log.child({ part: 'collector' }) })
       : undefined;
+    let agent: Agent | undefined;
     try {
-      return new Agent(options, log, events, cgroupDir, collector);
+      agent = new Agent(options, log, events, cgroupDir, collector);
+      await agent.#begin();
+      return agent;
     } catch (error) {
+      agent?.abandon();
       await collector?.close();
       throw error;
     }
@@ -143,12 +147,6 @@ export class Agent {
       { tap: this.#tap, loop: this.#loop, pipeline: this.#pipeline, encoder, client: this.#client, hold },
       this.#clock.nowNs(),
     );
-    try {
-      this.#begin();
-    } catch (error) {
-      this.#tap.close();
-      throw error;
-    }
   }
 
   /** The books as of now. */
@@ -162,25 +160,44 @@ export class Agent {
     return this.#stopped;
   }
 
-  /** Synchronous, so that nothing happens between the tracker's start and the walk but what the rings hold. */
-  #begin(): void {
-    const { kinds } = this.#options;
-    // The trackers run since the tap was opened: no cgroup is made unseen from here on.
+  /** Takes a start back that went wrong. */
+  private abandon(): void {
+    this.#loop.stop();
+    this.#resolver?.stop();
+    this.#tail?.close();
+    void this.#client.shutdown(0);
+    this.#tap.close();
+  }
+
+  async #begin(): Promise<void> {
+    // The trackers run since the tap was opened: no cgroup is made unseen from here on, nor any process.
+    this.#loop.start();
+    this.#client.start();
     this.#walk();
     const unlisted = this.#tap.snapshot();
     this.#loop.drainAll(performance.now() + DRAIN_STOP_MS);
     this.#markInits();
-    const numbers = kinds.map((name) => KERNEL_KINDS.get(name)).filter((kind) => kind !== undefined);
-    const available = new Set(this.#tap.status().map((probe) => probe.kind));
-    this.#tap.enable(numbers.filter((kind) => available.has(kind)));
-    this.#loop.start();
-    this.#loop.drainOnce();
-
-    this.#client.start();
     void this.#resolver?.start();
     if (unlisted.length > 0) this.#log.warn({ unlisted }, 'what ran before could not all be listed');
-    this.#tellProbes();
+    // Attaching takes the kernel a while: what is on already is seen meanwhile.
+    for (const kinds of this.#kindsByFamily()) {
+      await new Promise((resolve) => setImmediate(resolve));
+      this.#tap.enable(kinds);
+      this.#tellProbes();
+    }
     this.#poll = setInterval(() => this.#pollOnce(), POLL_MS);
+  }
+
+  #kindsByFamily(): number[][] {
+    const families = new Map<string, number[]>();
+    const available = new Set(this.#tap.status().map((probe) => probe.kind));
+    for (const name of this.#options.kinds) {
+      const kind = KERNEL_KINDS.get(name);
+      if (kind === undefined || !available.has(kind)) continue;
+      const family = name.slice(0, name.indexOf('.'));
+      families.set(family, [...(families.get(family) ?? []), kind]);
+    }
+    return [...families.values()];
   }
 
   async #end(): Promise<LedgerSnapshot> {
@@ -304,7 +321,7 @@ export class Agent {
       const { kind, name, tier, state, reason } = probe;
       const now = `${state} ${tier} ${reason}`;
       const before = this.#probes.get(kind);
-      if (now === before || (before === undefined && !asked.has(kind))) continue;
+      if (now === before || (before === undefined && (state === 'off' || !asked.has(kind)))) continue;
       this.#probes.set(kind, now);
       this.#pipeline.own({ probe: { kind: name, tier: tier ?? '', state, reason } }, this.#clock.nowNs());
       this.#logProbe(probe);

@@ -38,9 +38,10 @@ export interface TailOptions {
   readonly now?: () => number;
 }
 
-/** A burst is what a second's budget gives, and at least one whole line. */
 const DROPPED_EVERY_MS = 1000;
 const QUEUE_BYTES = 1 << 20;
+/** The agent's own events are not in the slab: they wait while the queue is shorter than this. */
+const MESSAGES_MAX = 4096;
 /** A turn renders so long at most, then lets others work. */
 const TURN_MS = 3;
 const PAUSE_MS = 5;
@@ -52,6 +53,12 @@ export interface TailCounts {
   filtered: number;
   /** Asked for, but over a budget, or beyond what the reader took. */
   dropped: number;
+}
+
+interface WaitingRecord {
+  readonly at: number;
+  readonly workload: Workload;
+  readonly sequence: number;
 }
 
 type OwnEvent = Sparse<Pick<Event, 'loss' | 'pod' | 'probe'>>;
@@ -66,7 +73,7 @@ export class Tail {
   /** Records that wait, 8-byte aligned; begins anew whenever it ran empty. */
   readonly #slab: Uint8Array;
   #used = 0;
-  #waiting: { at: number; workload: Workload; sequence: number }[] = [];
+  #waiting: (WaitingRecord | Uint8Array)[] = [];
   #next = 0;
   #turn: NodeJS.Immediate | undefined;
   #pause: NodeJS.Timeout | undefined;
@@ -77,6 +84,7 @@ export class Tail {
     this.#options = options;
     this.#now = options.now ?? performance.now.bind(performance);
     const now = this.#now();
+    // A burst is what a second's budget gives, and at least one whole line.
     const { eventsPerSecond, bytesPerSecond, kinds } = options;
     this.#events = new TokenBucket(eventsPerSecond, Math.max(eventsPerSecond, 1), now);
     this.#bytes = new TokenBucket(bytesPerSecond, Math.max(bytesPerSecond, LINE_BYTES_MAX + 1), now);
@@ -110,15 +118,14 @@ export class Tail {
       this.counts.filtered++;
       return;
     }
-    this.#write(
-      encodeBatch({
-        runId: node.runId,
-        firstSeq: BigInt(sequence),
-        baseTimeNs: timeNs,
-        wallOffsetNs: wallOffsetNs(),
-        events: [event],
-      }),
-    );
+    if (this.#waiting.length >= MESSAGES_MAX || this.#stalled() || !this.#events.take(1, this.#now())) {
+      this.counts.dropped++;
+      return;
+    }
+    const firstSeq = BigInt(sequence);
+    const batch = { runId: node.runId, firstSeq, baseTimeNs: timeNs, wallOffsetNs: wallOffsetNs(), events: [event] };
+    this.#waiting.push(encodeBatch(batch));
+    this.#schedule();
   }
 
   /** Says how much was dropped, at most once a second and as soon as the reader takes something again. */
@@ -178,6 +185,10 @@ export class Tail {
   #renderNext(): void {
     const item = this.#waiting[this.#next++];
     if (item === undefined) return;
+    if (item instanceof Uint8Array) {
+      this.#write(item);
+      return;
+    }
     const { encodeOne, wallOffsetNs } = this.#options;
     const batch = encodeOne(this.#slab, item.at, item.workload, item.sequence, wallOffsetNs());
     if (batch !== undefined) this.#write(batch);
