@@ -7,6 +7,10 @@ import {
   KT_PROCESS_EXEC,
   KT_PROCESS_EXIT,
   KT_PROCESS_IO_URING,
+  KT_SOCKET_ACCEPT,
+  KT_SOCKET_CLOSE,
+  KT_SOCKET_CONNECT,
+  KT_SOCKET_LISTEN,
 } from './layout.gen.ts';
 
 /** Object file of native/bpf that holds a family's programs. */
@@ -46,6 +50,10 @@ const syscalls = (required: readonly string[], optional: readonly string[]): Tie
 });
 
 const rawFile: Tier = { tier: 'raw_syscall', required: ['kt_file_raw_enter', 'kt_file_raw_exit'] };
+
+/** Who owns a TCP connection and what becomes of it: shared by all kinds that tell of connections. */
+const connections = ['kt_inet_sock_set_state', 'kt_tcp_destroy_sock'];
+const rawSocket = ['kt_socket_raw_enter', 'kt_socket_raw_exit'];
 
 export const PROBES: readonly Probe[] = [
   {
@@ -98,6 +106,40 @@ export const PROBES: readonly Probe[] = [
     family: 'file',
     tiers: [syscalls(['renameat2'], ['rename', 'renameat']), rawFile],
   },
+  {
+    kind: KT_SOCKET_CONNECT,
+    name: 'socket.connect',
+    family: 'socket',
+    tiers: [
+      { tier: 'syscall', required: [...connections, ...enters('connect'), ...exits('connect')] },
+      { tier: 'raw_syscall', required: [...connections, ...rawSocket] },
+    ],
+  },
+  {
+    kind: KT_SOCKET_ACCEPT,
+    name: 'socket.accept',
+    family: 'socket',
+    tiers: [
+      { tier: 'syscall', required: [...connections, ...exits('accept4')], optional: exits('accept') },
+      { tier: 'raw_syscall', required: [...connections, 'kt_socket_raw_exit'] },
+    ],
+  },
+  {
+    kind: KT_SOCKET_LISTEN,
+    name: 'socket.listen',
+    family: 'socket',
+    tiers: [syscalls(['listen'], []), { tier: 'raw_syscall', required: rawSocket }],
+  },
+  {
+    kind: KT_SOCKET_CLOSE,
+    name: 'socket.close',
+    family: 'socket',
+    // accept(2) gives a connection its owner, whether or not it is an event itself
+    tiers: [
+      { tier: 'tracker', required: [...connections, ...exits('accept4')], optional: exits('accept') },
+      { tier: 'tracker', required: [...connections, 'kt_socket_raw_exit'] },
+    ],
+  },
   { kind: KT_FILE_UNLINK, name: 'file.unlink', family: 'file', tiers: [syscalls(['unlinkat'], ['unlink']), rawFile] },
   {
     kind: KT_FILE_CHMOD,
@@ -107,7 +149,20 @@ export const PROBES: readonly Probe[] = [
   },
 ];
 
-/** Programs of the family objects that no probe owns: run once, at start. */
-export const SNAPSHOT_PROGRAMS: readonly { readonly family: Family; readonly program: string }[] = [
+/** An iterator over what is there already. */
+export interface Snapshot {
+  readonly family: Family;
+  readonly program: string;
+  /** Run while one of these kinds is on; undefined: always. */
+  readonly kinds?: readonly number[];
+}
+
+export const SNAPSHOTS: readonly Snapshot[] = [
+  // images are needed for the process table, whether or not an exec is an event
   { family: 'process', program: 'kt_snapshot_tasks' },
+  {
+    family: 'socket',
+    program: 'kt_snapshot_sockets',
+    kinds: [KT_SOCKET_CONNECT, KT_SOCKET_ACCEPT, KT_SOCKET_LISTEN, KT_SOCKET_CLOSE],
+  },
 ];

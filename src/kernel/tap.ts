@@ -20,7 +20,7 @@ import {
 } from './native.ts';
 import { DEFAULT_SENSITIVE, encodePrefixes, PREFIX_ENTRIES_MAX, type SensitivePrefixes } from './prefixes.ts';
 import { type ProbeStatus, ProbeSwitch, type TierRefusals } from './probe-switch.ts';
-import { PROBES, SNAPSHOT_PROGRAMS } from './probes.ts';
+import { type Family, PROBES, SNAPSHOTS } from './probes.ts';
 import { objectPath, ProgramSet, type Variant } from './program-set.ts';
 import type { EventSource } from './source.ts';
 
@@ -48,7 +48,8 @@ const CONFIG_KEY = new Uint8Array(4);
 
 /**
  * The tap on this machine's kernel. Open: the trackers run and no kind is on. Then, in this order: setCgroup for every
- * cgroup that is there, snapshot, markInit for containers' first processes, enable. Everything is synchronous.
+ * cgroup that is there; enable; snapshot, so that nothing falls between the two; markInit for containers' first
+ * processes, which the snapshot has made known. Everything is synchronous.
  */
 export class KernelTap implements EventSource {
   readonly variant: Variant;
@@ -113,12 +114,9 @@ export class KernelTap implements EventSource {
     const { failedOpens } = this.#config;
     const chosen = this.#switches(kinds);
     for (const family of new Set(chosen.map(({ probe }) => probe.family))) {
-      const names = chosen
-        .filter(({ probe }) => probe.family === family)
-        .flatMap((one) => one.likelyPrograms(failedOpens));
       try {
         // One load instead of one per kind: each parses the kernel's BTF.
-        this.#programs.load(family, names);
+        this.#programs.load(family, this.#likelyPrograms(family, chosen));
       } catch {
         // Each probe tries alone below, and keeps the reason.
       }
@@ -201,12 +199,14 @@ export class KernelTap implements EventSource {
   }
 
   /**
-   * Puts what runs already into the rings, as records with weight 0. Returns the reasons of what could not be listed.
-   * What exceeds a ring is lost and counted: drain right after.
+   * Puts what is there already into the rings, as records with weight 0: processes always, connections and listeners
+   * while a kind of theirs is on. Returns the reasons of what could not be listed. What exceeds a ring is lost and
+   * counted: drain right after.
    */
   snapshot(): string[] {
     const failures: string[] = [];
-    for (const { family, program } of SNAPSHOT_PROGRAMS) {
+    for (const { family, program, kinds } of SNAPSHOTS) {
+      if (kinds !== undefined && !kinds.some((kind) => this.#probes.get(kind)?.isOn)) continue;
       try {
         this.#programs.load(family, [program]);
         this.#addon.runIterator(this.#handle, program);
@@ -231,6 +231,15 @@ export class KernelTap implements EventSource {
       if (probe === undefined) throw new RangeError(`no probe takes kind ${kind}`);
       return [probe];
     });
+  }
+
+  #likelyPrograms(family: Family, chosen: readonly ProbeSwitch[]): string[] {
+    return [
+      ...chosen
+        .filter(({ probe }) => probe.family === family)
+        .flatMap((one) => one.likelyPrograms(this.#config.failedOpens)),
+      ...SNAPSHOTS.filter((snapshot) => snapshot.family === family).map(({ program }) => program),
+    ];
   }
 
   #followFailedOpens(failedOpens: boolean): void {

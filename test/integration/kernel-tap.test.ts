@@ -18,7 +18,7 @@ import {
   KT_TIER_ITERATOR,
 } from '../../src/kernel/layout.gen.ts';
 import { loadAddon, nativeBuildDir } from '../../src/kernel/native.ts';
-import { PROBES, SNAPSHOT_PROGRAMS } from '../../src/kernel/probes.ts';
+import { PROBES, SNAPSHOTS } from '../../src/kernel/probes.ts';
 import { walkRecords } from '../../src/kernel/records.ts';
 import { KernelTap, type KernelTapOptions, TapOpenError } from '../../src/kernel/tap.ts';
 
@@ -144,7 +144,7 @@ test('probes of this table are in the objects, and the other way round', () => {
       ...PROBES.filter((probe) => probe.family === family)
         .flatMap(({ tiers }) => tiers)
         .flatMap(({ required, optional = [], failedOpens = [] }) => [...required, ...optional, ...failedOpens]),
-      ...SNAPSHOT_PROGRAMS.filter((snapshot) => snapshot.family === family).map(({ program }) => program),
+      ...SNAPSHOTS.filter((snapshot) => snapshot.family === family).map(({ program }) => program),
     ];
     for (const variant of ['', '.legacy']) {
       const built = addon.programs(join(nativeBuildDir(), `${family}${variant}.bpf.o`)).map(({ name }) => name);

@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { DEFAULT_TAP_CONFIG, encodeConfig } from '../../../src/kernel/config.ts';
+import { CONFIG, KT_ARGV_CAP_MAX } from '../../../src/kernel/layout.gen.ts';
+
+const state = { enabledKinds: 0, rawKinds: 0, policies: false };
+
+test('a configuration is the struct of record.h, the process key left as it was', () => {
+  const bytes = new Uint8Array(CONFIG.SIZE);
+  bytes.fill(0xaa, 0, 12);
+  const config = {
+    ...DEFAULT_TAP_CONFIG,
+    argvCap: 0x1234,
+    envCap: 0x567,
+    openMode: 'all',
+    failedOpens: true,
+    unixMode: 'all',
+  } as const;
+  encodeConfig(config, { enabledKinds: 0x80000402, rawKinds: 0x400, policies: true }, bytes);
+  expect(Buffer.from(bytes).toString('hex')).toBe(
+    'aaaaaaaaaaaaaaaaaaaaaaaa' + // self_start_time, self_tgid
+      '34120000' + // argv_cap
+      '67050000' + // env_cap
+      '02040080' + // enabled_kinds
+      '03010201' + // open_mode, failed_opens, unix_mode, policies
+      '00000000' + // default_mode
+      '00040000' + // raw_kinds
+      '00000000',
+  );
+});
+
+test('policies are looked up only where there are some, or where the default is not to trace', () => {
+  const flag = (config: Partial<typeof DEFAULT_TAP_CONFIG>, policies: boolean) => {
+    const bytes = new Uint8Array(CONFIG.SIZE);
+    encodeConfig({ ...DEFAULT_TAP_CONFIG, ...config }, { ...state, policies }, bytes);
+    return bytes[CONFIG.policies];
+  };
+  expect([flag({}, false), flag({}, true), flag({ defaultMode: 'off' }, false)]).toEqual([0, 1, 1]);
+});
+
+test.each([-1, 1.5, Number.NaN, KT_ARGV_CAP_MAX + 1])('an argv cap of %d is refused', (argvCap) => {
+  expect(() => encodeConfig({ ...DEFAULT_TAP_CONFIG, argvCap }, state, new Uint8Array(CONFIG.SIZE))).toThrow(
+    RangeError,
+  );
+});
