@@ -26,12 +26,29 @@ export function column<Source>(
   return { name, type, doc, key: `,"${name}":`, read };
 }
 
+function buffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+let lastBytes: Uint8Array | null = null;
+let lastText = '';
+
+// A column and its _b64 ask for the same bytes one after the other.
 function utf8(bytes: Uint8Array): string {
-  return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString();
+  if (bytes !== lastBytes) {
+    lastText = buffer(bytes).toString();
+    lastBytes = bytes;
+  }
+  return lastText;
+}
+
+// Decoding puts U+FFFD for what is not UTF-8; it may also stand there in its own right.
+function inexact(bytes: Uint8Array): boolean {
+  return utf8(bytes).includes('\ufffd') && !isUtf8(bytes);
 }
 
 function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
+  return buffer(bytes).toString('base64');
 }
 
 const EXACT = 'exact bytes (base64) where they are not UTF-8';
@@ -45,7 +62,7 @@ export function bytes<Source>(name: string, doc: string, get: (source: Source) =
     }),
     column(`${name}_b64`, 'string', `${name}: ${EXACT}`, (source) => {
       const value = get(source);
-      return value.length === 0 || isUtf8(value) ? null : base64(value);
+      return value.length > 0 && inexact(value) ? base64(value) : null;
     }),
   ];
 }
@@ -64,7 +81,7 @@ export function bytesList<Source>(
       `${name}: list of the same length, ${EXACT}, else null; null if all are`,
       (source) => {
         const items = get(source);
-        return items.every((item) => isUtf8(item)) ? null : items.map((item) => (isUtf8(item) ? null : base64(item)));
+        return items.some(inexact) ? items.map((item) => (inexact(item) ? base64(item) : null)) : null;
       },
     ),
   ];

@@ -105,7 +105,7 @@ class BatchEvent implements EventRow {
   }
 
   line(): string {
-    let json = fragment(HEAD, this.#head()) + this.#frame.originJson;
+    let json = `{${fragment(HEAD, this.#head()).slice(1)}${this.#frame.originJson}`;
     if (!this.#shape.own) {
       const actor = this.#actor;
       actor.actorJson ??= fragment(ACTOR, actor);
@@ -116,8 +116,7 @@ class BatchEvent implements EventRow {
       }
       json += fragment(CAPTURE, { event: this.#event, process: actor.process });
     }
-    json += fragment(this.#shape.columns, this.#source);
-    return `{${json.slice(1)}}`;
+    return `${json}${fragment(this.#shape.columns, this.#source)}}`;
   }
 }
 
