@@ -77,7 +77,7 @@ export class ProbeSwitch {
       }
     }
     this.#state = 'failed';
-    this.#reason = refused.join('; ');
+    this.#reason = refused.join('; ') || 'no program tells of it';
   }
 
   turnOff(): void {

@@ -6,6 +6,7 @@ import {
   KT_FILE_UNLINK,
   KT_PROCESS_EXEC,
   KT_PROCESS_EXIT,
+  KT_PROCESS_FORK,
   KT_PROCESS_IO_URING,
   KT_SOCKET_ACCEPT,
   KT_SOCKET_CLOSE,
@@ -68,6 +69,8 @@ export const PROBES: readonly Probe[] = [
     family: 'process',
     tiers: [{ tier: 'tracker', required: ['kt_process_exit'] }],
   },
+  // tracked always, in core; no program makes events of it
+  { kind: KT_PROCESS_FORK, name: 'process.fork', family: 'process', tiers: [] },
   {
     kind: KT_PROCESS_IO_URING,
     name: 'process.io_uring',
