@@ -36,7 +36,7 @@ INLINE int is_container_path(struct kt_slot *slot, u32 pos, u32 len)
 	if (len < 64)
 		return 0;
 	barrier_var(at);
-	if (at > KT_SLOT_DATA - 256 || at < 256)
+	if (at > KT_SLOT_DATA - 256 || at < 128)
 		return 0;
 	if (slot->data[at - 1] == 'e' && slot->data[at - 6] == '.' && slot->data[at - 5] == 's')
 		at -= 6;

@@ -5,29 +5,18 @@ import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import { DEFAULT_TAP_CONFIG } from '../../src/kernel/config.ts';
 import {
-  EXEC,
-  HEAD,
   KT_EMITTED,
   KT_FILTERED,
-  KT_KIND_COUNT,
   KT_LOST_RING_FULL,
   KT_PROCESS_EXEC,
   KT_PROCESS_EXIT,
-  KT_REASON_COUNT,
   KT_SEEN,
   KT_TIER_ITERATOR,
 } from '../../src/kernel/layout.gen.ts';
 import { loadAddon, nativeBuildDir } from '../../src/kernel/native.ts';
 import { PROBES, SNAPSHOTS } from '../../src/kernel/probes.ts';
-import { walkRecords } from '../../src/kernel/records.ts';
 import { KernelTap, type KernelTapOptions, TapOpenError } from '../../src/kernel/tap.ts';
-
-interface Exec {
-  readonly tgid: number;
-  readonly startTime: bigint;
-  readonly tier: number;
-  readonly argv: string[];
-}
+import { counterOf, drainAll } from './kernel-drain.ts';
 
 const taps: KernelTap[] = [];
 const buffer = new Uint8Array(256 * 1024);
@@ -42,45 +31,7 @@ afterEach(() => {
   for (const tap of taps.splice(0)) tap.close();
 });
 
-/** Everything in the rings; fails on a record that does not add up. */
-function drainAll(tap: KernelTap, onRecord: (view: DataView, offset: number) => void = () => {}): number {
-  let records = 0;
-  for (let used = tap.drain(buffer); used > 0; used = tap.drain(buffer)) {
-    const { good, faults } = walkRecords(buffer, used, onRecord);
-    expect(faults).toEqual(new Map());
-    records += good;
-  }
-  return records;
-}
-
-function execs(tap: KernelTap): Exec[] {
-  const found: Exec[] = [];
-  drainAll(tap, (view, offset) => {
-    if (view.getUint8(offset + HEAD.kind) !== KT_PROCESS_EXEC) return;
-    const length = view.getUint32(offset + HEAD.len, true);
-    const body = offset + HEAD.SIZE;
-    const envLength = view.getUint32(body + EXEC.env_len, true);
-    const end = offset + length - envLength;
-    const argv = Buffer.from(
-      view.buffer,
-      end - view.getUint32(body + EXEC.argv_len, true),
-      view.getUint32(body + EXEC.argv_len, true),
-    );
-    found.push({
-      tgid: view.getUint32(offset + HEAD.tgid, true),
-      startTime: view.getBigUint64(offset + HEAD.start_time, true),
-      tier: view.getUint8(offset + HEAD.tier),
-      argv: argv.toString().split('\0').slice(0, -1),
-    });
-  });
-  return found;
-}
-
-function counterOf(tap: KernelTap, kind: number, reason: number): bigint {
-  const counters = new BigUint64Array(KT_KIND_COUNT * KT_REASON_COUNT);
-  tap.counters(counters);
-  return counters[kind * KT_REASON_COUNT + reason] ?? 0n;
-}
+const execs = (tap: KernelTap) => drainAll(tap).filter(({ kind }) => kind === KT_PROCESS_EXEC);
 
 describe.each(['fast', 'legacy'] as const)('the %s objects on this kernel', (variant) => {
   test('an exec comes out of the rings with its command line, once', () => {
@@ -100,10 +51,7 @@ describe.each(['fast', 'legacy'] as const)('the %s objects on this kernel', (var
     expect(tap.disable([KT_PROCESS_EXEC])).toMatchObject([{ state: 'off', programs: [] }]);
     drainAll(tap);
     const child = spawnSync('/bin/true');
-    const kinds: number[] = [];
-    drainAll(tap, (view, offset) => {
-      if (view.getUint32(offset + HEAD.tgid, true) === child.pid) kinds.push(view.getUint8(offset + HEAD.kind));
-    });
+    const kinds = drainAll(tap).flatMap(({ kind, tgid }) => (tgid === child.pid ? [kind] : []));
     expect(kinds).toEqual([KT_PROCESS_EXIT]);
     expect(tap.enable([KT_PROCESS_EXEC])).toMatchObject([{ state: 'on' }]);
     spawnSync('/bin/true', ['again']);

@@ -1,0 +1,193 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { DEFAULT_TAP_CONFIG } from '../../src/kernel/config.ts';
+import {
+  KT_CGROUP_MKDIR,
+  KT_ENTRY_EXEC,
+  KT_ENTRY_HOST,
+  KT_ENTRY_INIT,
+  KT_FILE_OPEN,
+  KT_FILE_UNLINK,
+  KT_FILTERED,
+  KT_PROCESS_EXEC,
+  KT_SELF,
+} from '../../src/kernel/layout.gen.ts';
+import { KernelTap } from '../../src/kernel/tap.ts';
+import { counterOf, drainAll, drainOnce, type Seen } from './kernel-drain.ts';
+
+const taps: KernelTap[] = [];
+let dir: string;
+
+function openTap(...kinds: number[]): KernelTap {
+  const tap = KernelTap.open({ config: { ...DEFAULT_TAP_CONFIG, openMode: 'all' } });
+  taps.push(tap);
+  expect(tap.enable(kinds).map(({ state }) => state)).toEqual(kinds.map(() => 'on'));
+  return tap;
+}
+
+/** A child that does it: what the test's own process does is the agent's own, and not told. */
+const shell = (script: string) => spawnSync('/bin/sh', ['-c', script], { cwd: dir });
+const opensOf = (seen: readonly Seen[], path: string) =>
+  seen.filter((one) => one.kind === KT_FILE_OPEN && one.path === path);
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'kerntap-'));
+});
+afterEach(() => {
+  for (const tap of taps.splice(0)) tap.close();
+});
+afterAll(() => rmSync(dir, { recursive: true }));
+
+describe('settings while probes are on', () => {
+  test('sensitive prefixes are replaced: what they name is told, and what they do not is not', () => {
+    const tap = openTap(KT_FILE_OPEN);
+    tap.configure({ ...DEFAULT_TAP_CONFIG, openMode: 'sensitive' });
+    mkdirSync(join(dir, 'deep/a'), { recursive: true });
+    writeFileSync(join(dir, 'deep/a/secret'), '');
+    writeFileSync(join(dir, 'plain'), '');
+    const told = () => {
+      shell(': < deep/a/secret; : < plain');
+      const seen = drainAll(tap);
+      return ['deep/a/secret', 'plain'].map((name) => opensOf(seen, join(dir, name)).length);
+    };
+    expect(told()).toEqual([0, 0]);
+    tap.setSensitive({ files: [`${dir}/deep`], sockets: [] });
+    expect(told()).toEqual([1, 0]);
+    tap.setSensitive({ files: [`${dir}/plain`, `${dir}/deep/*/x`], sockets: [] });
+    expect(told()).toEqual([0, 1]);
+    tap.setSensitive({ files: [`${dir}/deep/*/secret`], sockets: [] });
+    expect(told()).toEqual([1, 0]);
+  });
+
+  test('failed opens are told only while they are wanted', () => {
+    const tap = openTap(KT_FILE_OPEN);
+    const failed = () => {
+      shell(': < no-such-file');
+      return drainAll(tap).filter(({ kind, ret }) => kind === KT_FILE_OPEN && ret !== 0 && ret === -2).length;
+    };
+    const missing = join(dir, 'no-such-file');
+    expect(failed()).toBe(0);
+    tap.configure({ ...DEFAULT_TAP_CONFIG, openMode: 'all', failedOpens: true });
+    shell(': < no-such-file');
+    expect(opensOf(drainAll(tap), missing).map(({ ret }) => ret)).toEqual([-2]);
+    tap.configure({ ...DEFAULT_TAP_CONFIG, openMode: 'all', failedOpens: false });
+    expect(failed()).toBe(0);
+  });
+
+  test('toggling one kind loses nothing of another', () => {
+    const tap = openTap(KT_FILE_OPEN);
+    const file = join(dir, 'steady');
+    writeFileSync(file, '');
+    let done = 0;
+    for (let round = 0; round < 5; round++) {
+      shell(': < steady; : < steady');
+      tap.enable([KT_FILE_UNLINK]);
+      shell(': < steady');
+      tap.disable([KT_FILE_UNLINK]);
+      done += 3;
+    }
+    expect(opensOf(drainAll(tap), file)).toHaveLength(done);
+  });
+});
+
+test('what this process opens itself is counted, not told', () => {
+  const tap = openTap(KT_FILE_OPEN);
+  const before = counterOf(tap, KT_FILE_OPEN, KT_SELF);
+  for (let i = 0; i < 100; i++) readFileSync('/etc/hostname');
+  expect(counterOf(tap, KT_FILE_OPEN, KT_SELF) - before).toBeGreaterThanOrEqual(100n);
+  expect(drainAll(tap).filter(({ tgid, kind }) => tgid === process.pid && kind === KT_FILE_OPEN)).toEqual([]);
+});
+
+describe('cgroups made while the tap runs', () => {
+  const root = /^cgroup2 (\S+)/m.exec(readFileSync('/proc/mounts', 'utf8'))?.[1] ?? '/sys/fs/cgroup';
+  const made: string[] = [];
+
+  function makeCgroup(name: string): { path: string; id: bigint } {
+    const path = join(root, name);
+    mkdirSync(path);
+    made.push(path);
+    return { path, id: statSync(path, { bigint: true }).ino };
+  }
+
+  afterEach(() => {
+    for (const path of made.splice(0).reverse()) rmdirSync(path);
+  });
+
+  const inside = (cgroup: string, script: string) => shell(`echo $$ > ${cgroup}/cgroup.procs; ${script}`);
+
+  test('a consumer that pauses between the rings still meets the cgroup before the file opened in it', () => {
+    const tap = openTap(KT_FILE_OPEN, KT_PROCESS_EXEC);
+    const marker = join(dir, 'marker');
+    writeFileSync(marker, '');
+    drainAll(tap);
+    shell('/bin/true; /bin/true; : < marker');
+    const seen: Seen[] = [];
+    // One record at a time: every stop between two records of a round is a pause.
+    const small = new Uint8Array(1024);
+    for (let pause = 0; pause < 12; pause++) seen.push(...drainOnce(tap, small));
+    const { path, id } = makeCgroup(`kerntap-order-${process.pid}`);
+    inside(path, `/bin/true; : < ${marker}`);
+    seen.push(...drainAll(tap));
+    const at = (wanted: (one: Seen) => boolean) => seen.findIndex(wanted);
+    const mkdir = at((one) => one.kind === KT_CGROUP_MKDIR && one.cgroupId === id);
+    const exec = at((one) => one.kind === KT_PROCESS_EXEC && one.cgroupId === id);
+    const open = at((one) => one.kind === KT_FILE_OPEN && one.cgroupId === id && one.path === marker);
+    expect(mkdir).toBeGreaterThanOrEqual(0);
+    expect(exec).toBeGreaterThan(mkdir);
+    expect(open).toBeGreaterThan(exec);
+    expect(seen[mkdir]?.path).toContain(`kerntap-order-${process.pid}`);
+  });
+
+  test('a policy turns a kind off for one cgroup alone, and is counted', () => {
+    const tap = openTap(KT_FILE_OPEN, KT_PROCESS_EXEC);
+    const { path, id } = makeCgroup(`kerntap-policy-${process.pid}`);
+    const marker = join(dir, 'policy');
+    writeFileSync(marker, '');
+    const told = () => {
+      inside(path, `: < ${marker}; /bin/true`);
+      shell(`: < ${marker}`);
+      const seen = drainAll(tap);
+      const opens = opensOf(seen, marker);
+      return {
+        inside: opens.filter(({ cgroupId }) => cgroupId === id).length,
+        outside: opens.filter(({ cgroupId }) => cgroupId !== id).length,
+        execs: seen.filter((one) => one.kind === KT_PROCESS_EXEC && one.cgroupId === id).length,
+      };
+    };
+    expect(told()).toEqual({ inside: 1, outside: 1, execs: 1 });
+    tap.setPolicy(id, { mode: 'off', kinds: [KT_FILE_OPEN] });
+    const before = counterOf(tap, KT_FILE_OPEN, KT_FILTERED);
+    expect(told()).toEqual({ inside: 0, outside: 1, execs: 1 });
+    expect(counterOf(tap, KT_FILE_OPEN, KT_FILTERED)).toBeGreaterThan(before);
+    tap.setPolicy(id, undefined);
+    expect(told()).toEqual({ inside: 1, outside: 1, execs: 1 });
+  });
+
+  test('the first process of a container is its init, one that comes from outside was injected', () => {
+    const tap = openTap(KT_PROCESS_EXEC);
+    tap.setCgroup(1n, 0n);
+    const name = Buffer.from(`${process.pid}`.padStart(32, '0')).toString('hex');
+    const { path, id } = makeCgroup(name);
+    const entries = (script: string) => {
+      script === '' || inside(path, script);
+      return drainAll(tap).flatMap((one) => (one.kind === KT_PROCESS_EXEC && one.cgroupId === id ? [one.entry] : []));
+    };
+    expect(entries('/bin/true; /bin/true')).toEqual([KT_ENTRY_INIT, KT_ENTRY_INIT]);
+    expect(entries('/bin/true')).toEqual([KT_ENTRY_EXEC]);
+  });
+
+  test('a process in a cgroup that setCgroup names as the host is the host', () => {
+    const tap = openTap(KT_PROCESS_EXEC);
+    const own = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1] ?? '/';
+    const id = statSync(join(root, own), { bigint: true }).ino;
+    tap.setCgroup(id, 0n);
+    tap.snapshot();
+    drainAll(tap);
+    shell('/bin/true host-entry');
+    const entries = drainAll(tap).flatMap(({ argv, entry }) => (argv.includes('host-entry') ? [entry] : []));
+    expect(entries).toEqual([KT_ENTRY_HOST]);
+  });
+});
