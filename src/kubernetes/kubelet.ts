@@ -107,7 +107,6 @@ export class KubeletSource implements PodSource {
         resolve();
       };
       const timer = setTimeout(end, Math.max(ms, 0));
-      timer.unref();
       signal.addEventListener('abort', end);
       if (signal.aborted) end();
     });
