@@ -195,7 +195,7 @@ static void memory(void)
 	line_finish();
 	snprintf(name, sizeof(name), "/dev/fd/%d", fd);
 	struct expected e = { .act = "memfd", .filename = name, .exe = "/memfd:payload", .memfd = 1, .deleted = 1,
-			      .exe_state = STATE_PSEUDO | STATE_DELETED, .comm = "memfd:payload",
+			      .exe_state = STATE_PSEUDO, .comm = "memfd:payload",
 			      .argv = (char *[]){ "m", NULL } };
 	say_exec(&e);
 	syscall(SYS_execveat, fd, "", e.argv, environ, AT_EMPTY_PATH);
@@ -276,13 +276,14 @@ static void replaced(void)
 	opener[n] = 0;
 	strcpy(strrchr(opener, '/') + 1, "sentinel");
 	struct expected e = { .act = "opener", .filename = opener, .exe = opener, .comm = "sentinel",
-			      .argv = (char *[]){ "sentinel", "nop", NULL } };
+			      .argv = (char *[]){ "sentinel", "opened", NULL } };
 	say_exec(&e);
 	line_start("open-by-new-image", "file.open");
-	say_string("path", nop);
+	say_string("path", joined(work_dir, "opened"));
 	say_number("path_state", 0);
-	say_string("asked", "nop");
-	say_number("flags", O_RDONLY);
+	say_string("asked", "opened");
+	say_number("flags", O_RDWR | O_CREAT);
+	say_flag("created", 1);
 	say_number("result", 0);
 	say_string("process_exe", opener);
 	say_string("process_comm", "sentinel");

@@ -118,7 +118,7 @@ static void pseudo(void)
 	if (fd < 0)
 		die("memfd");
 	path_of(fd, path, sizeof(path));
-	say_open_line("memfd-by-proc", fd, path, STATE_PSEUDO | STATE_DELETED, asked, O_RDONLY, 0);
+	say_open_line("memfd-by-proc", fd, path, STATE_PSEUDO, asked, O_RDONLY, 0);
 }
 
 /* A 32-bit system call from a 64-bit program: another table, another tracepoint. */

@@ -99,7 +99,8 @@ static void resolved(const char *name, const char *top, size_t total, size_t ste
 	act();
 	long done = syscall(SYS_unlink, leaf);
 	snprintf(label, sizeof(label), "%s-unlink", name);
-	said_named(label, "file.unlink", path, strlen(path) > 4096 ? STATE_TRUNCATED : 0, NULL, 0, done);
+	/* The directory and the name are told apart: each has a limit of its own. */
+	said_named(label, "file.unlink", path, strlen(path) - strlen(leaf) - 1 > 4096 ? STATE_TRUNCATED : 0, NULL, 0, done);
 	CHECK(fchdir(home));
 }
 

@@ -92,7 +92,7 @@ static void by_exit(void)
 	struct ending client = before_end(p.client);
 	struct ending server = before_end(p.server);
 	act();
-	said_end("exiting-close-client", "exiting-client", &client, -1, -1, "local", 1);
+	said_end("exiting-close-client", "exiting-client", &client, -1, -1, "any", 1);
 	said_end("exiting-close-server", "exiting-server", &server, -1, -1, "any", 1);
 	_exit(0); /* both ends go with the process; in which order is the kernel's affair */
 }

@@ -3,7 +3,8 @@
  * Says what a program did: one JSON object a line on stdout, written at once.
  *
  * Every line has act (a name unique in its program), kind (the event kind it must come out as), pid, tid, ppid, uid,
- * gid, euid, comm, mnt_ns, net_ns and t0, t1: the boot clock just before and just after the act, in ns.
+ * gid, euid, comm, mnt_ns, net_ns, and t0, t1: the boot clock just before and just after the act, in ns; wall_offset is
+ * what to add for UTC.
  * Strings are bytes: each byte outside printable ASCII is written as \u00XX, so a reader takes them back as latin-1.
  */
 #ifndef TRUTH_H
@@ -49,6 +50,13 @@ static uint64_t boot_ns(void)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t wall_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
 	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
@@ -155,6 +163,7 @@ static void line_start(const char *name, const char *kind)
 	say_number("net_ns", namespace_of("/proc/thread-self/ns/net"));
 	say_big("t0", line.t0);
 	say_big("t1", t1);
+	say_big("wall_offset", wall_ns() - boot_ns());
 	errno = saved;
 }
 

@@ -1,0 +1,154 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { until } from './condition.ts';
+import { ControlGroup } from './control-group.ts';
+import { EventFiles, type Row } from './event-files.ts';
+import { buildTruth, parseAct, programPath, runTruth, startTruth } from './truth-program.ts';
+
+const MAIN = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
+
+export interface AgentStart {
+  /** Beside --standalone --json --out. */
+  readonly flags?: readonly string[];
+  /** Run it born in this cgroup. */
+  readonly group?: ControlGroup;
+  /** Keep what it writes on stdout. */
+  readonly keepStdout?: boolean;
+}
+
+/**
+ * A built agent with its own collector, watched through the collector's files only.
+ * Nothing waits by time: `settle` does acts of its own and returns when they have arrived, and with them all before.
+ */
+export class RunningAgent {
+  readonly files: EventFiles;
+  readonly dir: string;
+  /** 0 until it is known: in a cgroup it is a grandchild. */
+  pid: number;
+  /** Lines of its log. */
+  readonly log: string[] = [];
+  readonly stdout: Buffer[] = [];
+  readonly #child: ChildProcess;
+  readonly #probe: ControlGroup;
+  #marks = 0;
+  #ended: Promise<number> | null = null;
+
+  private constructor(child: ChildProcess, pid: number, dir: string) {
+    this.#child = child;
+    this.pid = pid;
+    this.dir = dir;
+    this.files = new EventFiles(join(dir, 'events'));
+    this.#probe = ControlGroup.host('probe');
+  }
+
+  static async start({ flags = ['--all'], group, keepStdout = false }: AgentStart = {}): Promise<RunningAgent> {
+    buildTruth();
+    const dir = mkdtempSync(join(tmpdir(), 'kerntap-test-'));
+    const args = ['agent', '--standalone', '--json', '--out', join(dir, 'events'), ...flags];
+    if (!keepStdout) args.push('--tail', 'off');
+    const child =
+      group === undefined
+        ? spawn(process.execPath, ['--enable-source-maps', MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+        : startTruth(group, process.execPath, { args: [MAIN, ...args], pipeStderr: true }, (line) => {
+            if (line.startsWith('{"act":"start"')) agent.pid = parseAct(line).pid;
+          });
+    if (child.pid === undefined) throw new Error('the agent did not start');
+    const agent = new RunningAgent(child, group === undefined ? child.pid : 0, dir);
+    child.stdout?.on('data', (bytes: Buffer) => keepStdout && agent.stdout.push(bytes));
+    const copy = createWriteStream(join(dir, 'agent.log'));
+    let rest = '';
+    child.stderr?.on('data', (bytes: Buffer) => {
+      copy.write(bytes);
+      const lines = (rest + bytes.toString()).split('\n');
+      rest = lines.pop() ?? '';
+      agent.log.push(...lines);
+    });
+    agent.#ended = new Promise((resolve) => child.on('close', (code) => resolve(code ?? -1)));
+    await agent.#ready();
+    return agent;
+  }
+
+  /** Acts until the first ones arrive. */
+  async #ready(): Promise<void> {
+    let next = 0;
+    const marks: string[] = [];
+    let running = false;
+    await until(
+      () => `the agent sees nothing; its log:\n${this.log.slice(-20).join('\n')}`,
+      () => {
+        if (this.#child.exitCode !== null || this.#child.signalCode !== null) {
+          throw new Error(`the agent ended with ${this.#child.exitCode}:\n${this.log.slice(-20).join('\n')}`);
+        }
+        if (!running && performance.now() > next) {
+          running = true;
+          next = performance.now() + 200;
+          void this.#mark().then((mark) => {
+            marks.push(mark);
+            running = false;
+          });
+        }
+        const rows = this.rows();
+        return !running && marks.some((mark) => this.#arrived(rows, mark));
+      },
+      30_000,
+    );
+  }
+
+  async #mark(): Promise<string> {
+    const mark = join(this.dir, `mark-${++this.#marks}`);
+    await runTruth(this.#probe, 'sentinel', { args: [mark] });
+    return mark;
+  }
+
+  #arrived(rows: readonly Row[], mark: string): boolean {
+    const opened = rows.find((row) => row['kind'] === 'file.open' && row['file_path'] === mark);
+    return (
+      opened !== undefined &&
+      rows.some((row) => row['kind'] === 'process.exit' && row['process_pid'] === opened['process_pid'])
+    );
+  }
+
+  /** Every row so far. */
+  rows(): readonly Row[] {
+    return this.files.poll();
+  }
+
+  /** Resolves when everything that was done before the call has arrived. Needs file.open and process.exit on. */
+  async settle(deadlineMs = 20_000): Promise<readonly Row[]> {
+    const mark = await this.#mark();
+    return await until(
+      `the sentinel's events`,
+      () => {
+        const rows = this.rows();
+        return this.#arrived(rows, mark) ? rows : undefined;
+      },
+      deadlineMs,
+    );
+  }
+
+  /** Rows of one cgroup. */
+  of(group: ControlGroup): Row[] {
+    return this.rows().filter((row) => row['cgroup_id'] === group.id);
+  }
+
+  get sentinel(): string {
+    return programPath('sentinel');
+  }
+
+  /** Stops it in order; gives its exit code. */
+  async stop(): Promise<number> {
+    process.kill(this.pid, 'SIGTERM');
+    const code = (await this.#ended) ?? -1;
+    this.rows();
+    this.#probe.remove();
+    return code;
+  }
+
+  /** Removes what it wrote. */
+  clean(): void {
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}

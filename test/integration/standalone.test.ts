@@ -1,0 +1,257 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { until } from './condition.ts';
+import { EventFiles, parseRow, type Row } from './event-files.ts';
+
+const MAIN = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
+const BUDGET_MS = 1500;
+
+let folder: string;
+let children: ChildProcess[];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'kerntap-standalone-'));
+  children = [];
+});
+afterEach(() => {
+  for (const child of children) child.kill('SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Started {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  readonly startedMs: number;
+  readonly rows: Row[];
+  readonly log: Row[];
+  readonly files: EventFiles;
+  readonly ended: Promise<number | null>;
+}
+
+/** The built agent as `npm start` runs it, its stdout a pipe. */
+function start(flags: readonly string[] = [], wrapper: readonly string[] = []): Started {
+  const out = join(folder, `events-${children.length}`);
+  const command = [...wrapper, process.execPath, MAIN, 'agent', '--standalone', '--out', out, ...flags];
+  const startedMs = Date.now();
+  const child = spawn(command[0] ?? '', command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
+  children.push(child);
+  const rows: Row[] = [];
+  const log: Row[] = [];
+  follow(child.stdout, rows);
+  follow(child.stderr, log);
+  const ended = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)));
+  if (child.pid === undefined) throw new Error('the agent did not start');
+  return { child, pid: child.pid, startedMs, rows, log, files: new EventFiles(out), ended };
+}
+
+function follow(stream: NodeJS.ReadableStream | null, into: Row[]): void {
+  let rest = '';
+  stream?.on('data', (bytes: Buffer) => {
+    const lines = (rest + bytes.toString()).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) into.push(parseRow(line));
+  });
+}
+
+/** Runs /bin/true with this argument and returns its pid. */
+function act(marker: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('/bin/true', [marker]);
+    child.on('error', reject);
+    child.on('close', () => resolve(child.pid ?? 0));
+  });
+}
+
+function execsWith(rows: readonly Row[], marker: string): Row[] {
+  return rows.filter((row) => {
+    const args = row['process_command_args'];
+    return row['kind'] === 'process.exec' && Array.isArray(args) && args[1] === marker;
+  });
+}
+
+const said = (agent: Started, message: RegExp) => agent.log.some((line) => message.test(String(line['msg'])));
+const told = (agent: Started) => () => `the agent: ${agent.log.map((line) => JSON.stringify(line)).join('\n')}`;
+
+async function running(agent: Started): Promise<void> {
+  await until(told(agent), () => said(agent, /^watching/), 30_000);
+}
+
+interface Listed {
+  readonly id: number;
+  readonly name?: string;
+  readonly pids?: readonly { readonly pid: number }[];
+}
+
+/** Ids of the programs or maps that a process holds, by bpftool. */
+function heldBy(pid: number, what: 'prog' | 'map'): number[] {
+  const listed: Listed[] = JSON.parse(
+    execFileSync('bpftool', ['-j', what, 'list'], { encoding: 'utf8', maxBuffer: 1 << 26 }),
+  );
+  return listed.filter((item) => item.pids?.some((holder) => holder.pid === pid)).map((item) => item.id);
+}
+
+function existing(what: 'prog' | 'map'): Set<number> {
+  const listed: Listed[] = JSON.parse(
+    execFileSync('bpftool', ['-j', what, 'list'], { encoding: 'utf8', maxBuffer: 1 << 26 }),
+  );
+  return new Set(listed.map((item) => item.id));
+}
+
+describe('an agent on its own', () => {
+  it('shows an exec once on stdout and once in the files, the same both times', async () => {
+    const agent = start();
+    await running(agent);
+    const marker = 'marker with\nnewline and \x1b[31m';
+    const pid = await act(marker);
+    await until(
+      told(agent),
+      () => execsWith(agent.rows, marker).length > 0 && execsWith(agent.files.poll(), marker).length > 0,
+    );
+    agent.child.kill('SIGTERM');
+    expect(await agent.ended).toBe(0);
+
+    const [shown, ...more] = execsWith(agent.rows, marker);
+    expect(more).toEqual([]);
+    expect(shown).toMatchObject({
+      process_pid: pid,
+      process_command: 'true',
+      process_command_args: ['/bin/true', marker],
+      process_executable_asked: '/bin/true',
+      process_parent_pid: process.pid,
+      process_working_directory: process.cwd(),
+      existing: false,
+      entry: 'host',
+    });
+    const stored = execsWith(agent.files.poll(), marker);
+    expect(stored).toHaveLength(1);
+    expect({ ...stored[0], ingest_time: null }).toEqual(shown);
+  });
+
+  it('ends in order: its books balance and the collector has every event that it names', async () => {
+    const agent = start();
+    await running(agent);
+    for (let i = 0; i < 50; i++) await act(`book-${i}`);
+    agent.child.kill('SIGTERM');
+    expect(await agent.ended).toBe(0);
+
+    const last = agent.log.at(-1);
+    expect(last).toMatchObject({ msg: 'stopped', ledger: { lost: [], user: { inFlight: 0 } } });
+    const { kinds } = (last?.['ledger'] ?? {}) as {
+      kinds: Record<string, { seen: number; emitted: number; suppressed: object }>;
+    };
+    const rows = agent.files.poll();
+    expect(Object.keys(kinds)).toContain('process.exec');
+    for (const [kind, { seen, emitted, suppressed }] of Object.entries(kinds)) {
+      const sum = Object.values(suppressed).reduce((a, b) => a + b, 0);
+      expect(seen, kind).toBe(emitted + sum);
+      expect(
+        rows.filter((row) => row['kind'] === kind),
+        kind,
+      ).toHaveLength(emitted);
+    }
+    const sequences = rows.map((row) => Number(row['seq'])).sort((a, b) => a - b);
+    expect(sequences).toEqual(Array.from({ length: rows.length }, (_, i) => i + 1));
+    for (let i = 0; i < 50; i++) expect(execsWith(rows, `book-${i}`)).toHaveLength(1);
+  });
+
+  it(`shows its first event within ${BUDGET_MS} ms of its start`, async () => {
+    const times: number[] = [];
+    for (let round = 0; round < 3; round++) {
+      const agent = start(['--tail-kinds', 'process.exec']);
+      let marks = 0;
+      await until(
+        told(agent),
+        async () => {
+          await act(`first-${round}-${marks++}`);
+          return agent.rows.some((row) => row['existing'] === false);
+        },
+        30_000,
+      );
+      times.push(Date.now() - agent.startedMs);
+      agent.child.kill('SIGTERM');
+      await agent.ended;
+    }
+    console.log(`time to first event: ${times.join(', ')} ms`);
+    expect(Math.min(...times)).toBeLessThanOrEqual(BUDGET_MS);
+  });
+
+  it('killed, leaves no program and no map in the kernel', async () => {
+    const agent = start();
+    await running(agent);
+    const programs = heldBy(agent.pid, 'prog');
+    const maps = heldBy(agent.pid, 'map');
+    expect(programs.length).toBeGreaterThan(10);
+    expect(maps.length).toBeGreaterThan(8);
+    agent.child.kill('SIGKILL');
+    await agent.ended;
+    // Links go when the kernel has let their last users out: some RCU periods.
+    await until(
+      () =>
+        `left: programs ${programs.filter((id) => existing('prog').has(id))}, maps ${maps.filter((id) => existing('map').has(id))}`,
+      () => {
+        const left = existing('prog');
+        const leftMaps = existing('map');
+        return !programs.some((id) => left.has(id)) && !maps.some((id) => leftMaps.has(id));
+      },
+    );
+  });
+
+  it('stops when the reader of its events is gone', async () => {
+    const agent = start();
+    await running(agent);
+    agent.child.stdout?.destroy();
+    await act('nobody reads this');
+    expect(await agent.ended).toBe(0);
+    expect(said(agent, /the reader of stdout is gone/)).toBe(true);
+  });
+
+  it('without the capabilities says which are missing and what to do, and exits with 1', async () => {
+    const agent = start([], ['setpriv', '--bounding-set', '-all', '--inh-caps', '-all']);
+    expect(await agent.ended).toBe(1);
+    const last = agent.log.at(-1);
+    expect(last?.['msg']).toMatch(/the agent cannot start: Capabilities: BPF and PERFMON missing/);
+    expect(last?.['remedy']).toMatch(/add BPF and PERFMON/);
+    expect(agent.rows).toEqual([]);
+  });
+
+  it('with a folder that is no cgroup hierarchy says so, and exits with 1', async () => {
+    const agent = start(['--cgroup', folder]);
+    expect(await agent.ended).toBe(1);
+    expect(agent.log.at(-1)?.['msg']).toMatch(/the agent cannot start: .*cgroup/i);
+  });
+});
+
+describe('an agent whose collector is not there', () => {
+  it('runs, shows its events and says once that it waits', async () => {
+    const out = join(folder, 'events');
+    const child = spawn(
+      process.execPath,
+      [MAIN, 'agent', '--collector', '127.0.0.1:1', '--tail-rate', '0', '--tail-bytes', '0', '--json'],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    children.push(child);
+    const rows: Row[] = [];
+    const log: Row[] = [];
+    follow(child.stdout, rows);
+    follow(child.stderr, log);
+    const agent = {
+      child,
+      pid: child.pid ?? 0,
+      startedMs: 0,
+      rows,
+      log,
+      files: new EventFiles(out),
+      ended: new Promise<number | null>((r) => child.on('close', r)),
+    };
+    await running(agent);
+    await act('unheard');
+    await until(told(agent), () => execsWith(rows, 'unheard').length > 0 && said(agent, /no stream to the collector/));
+    child.kill('SIGTERM');
+    expect(await agent.ended).toBe(0);
+    expect(said(agent, /stopped with events that the collector did not confirm/)).toBe(true);
+  });
+});
