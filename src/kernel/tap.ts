@@ -202,10 +202,13 @@ export class KernelTap implements EventSource {
    * Puts what is there already into the rings, as records with weight 0: processes always, connections and listeners
    * while a kind of theirs is on. Returns the reasons of what could not be listed. What exceeds a ring is lost and
    * counted: drain right after.
+   *
+   * @param only of this family; default: all
    */
-  snapshot(): string[] {
+  snapshot(only?: Family): string[] {
     const failures: string[] = [];
     for (const { family, program, kinds } of SNAPSHOTS) {
+      if (only !== undefined && family !== only) continue;
       if (kinds !== undefined && !kinds.some((kind) => this.#probes.get(kind)?.isOn)) continue;
       try {
         this.#programs.load(family, [program]);

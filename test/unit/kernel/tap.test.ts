@@ -216,6 +216,8 @@ describe('turning on and off', () => {
     tap.enable([KT_SOCKET_CLOSE]);
     tap.snapshot();
     expect(addon.log.at(-1)).toBe('iterate kt_snapshot_sockets');
+    tap.snapshot('process');
+    expect(addon.log.at(-1)).toBe('iterate kt_snapshot_tasks');
     addon.loadErrors.set('kt_snapshot_sockets', addonError('EINVAL', 'x'));
     expect(tap.snapshot()).toEqual([]);
   });
