@@ -36,11 +36,12 @@ export function frame(batch: EncodedBatch, streamSeq: number): Buffer {
   const seqLength = 1 + (high === 0 ? varint32Length(low) : varint64(scratch, 0, low, high));
   const inner = seqLength + length;
   const start = FRAME_HEADROOM - seqLength - varint32Length(inner) - 1;
-  buffer[start] = REQUEST_BATCH;
-  const at = varint32(buffer, start + 1, inner);
-  buffer[at] = STREAM_SEQ;
-  varint64(buffer, at + 1, low, high);
+  const view = new DataView(buffer.buffer, buffer.byteOffset, FRAME_HEADROOM);
+  view.setUint8(start, REQUEST_BATCH);
+  const at = varint32(view, start + 1, inner);
+  view.setUint8(at, STREAM_SEQ);
+  varint64(view, at + 1, low, high);
   return buffer.subarray(start, FRAME_HEADROOM + length);
 }
 
-const scratch = new Uint8Array(10);
+const scratch = new DataView(new ArrayBuffer(10));

@@ -31,7 +31,7 @@ import { REFUSAL_REASONS, REFUSED_TOO_BIG, RecordWindow } from './record.ts';
 import { socketBound, writeAccept, writeConnect, writeListen, writeSocketClose } from './socket-bodies.ts';
 import {
   BYTES,
-  copy,
+  copyArray,
   FIXED64,
   fieldU32,
   fixed64,
@@ -117,7 +117,8 @@ export class BatchEncoder {
   private readonly runId: Uint8Array;
   private readonly table: ProcessTable;
   private readonly pool: BufferPool;
-  private readonly out = new Uint8Array(CAPACITY);
+  private readonly bytes = new Uint8Array(CAPACITY);
+  private readonly out = new DataView(this.bytes.buffer);
   private readonly record = new RecordWindow();
   private readonly workloads = new WorkloadDictionary();
   private readonly processes = new ProcessDictionary(PROCESSES_MAX);
@@ -175,7 +176,8 @@ export class BatchEncoder {
     // From here nothing can fail: lengths are checked and the room is there.
     if (process === 0) {
       if (!known) {
-        this.at = copy(this.out, this.at, entry.field, 0, entry.field.length);
+        this.bytes.set(entry.field, this.at);
+        this.at += entry.field.length;
         this.workloads.add(entry);
         this.processes.find(record, entry.index);
       }
@@ -202,7 +204,7 @@ export class BatchEncoder {
     if (field.length > MESSAGE_BYTES_MAX) return this.refuse(REFUSED_TOO_BIG, kind);
     if (!first && this.at + field.length > BATCH_LIMIT) return BATCH_FULL;
     this.advanceTime(low, high);
-    this.out.set(field, this.at);
+    this.bytes.set(field, this.at);
     this.at += field.length;
     this.events++;
     this.kinds[kind] = (this.kinds[kind] as number) + 1;
@@ -219,7 +221,7 @@ export class BatchEncoder {
     const firstSeq = this.nextSeq - events;
     const length = this.writeTrailer(firstSeq, wallOffsetNs);
     const buffer = this.pool.take(FRAME_HEADROOM + length);
-    buffer.set(this.out.subarray(0, length), FRAME_HEADROOM);
+    buffer.set(this.bytes.subarray(0, length), FRAME_HEADROOM);
     const kinds = this.kinds.slice();
     this.reset();
     return { buffer, length, firstSeq, events, kinds };
@@ -241,7 +243,7 @@ export class BatchEncoder {
     if (this.add(buf, offset, workload) < 0) return undefined;
     const length = this.writeTrailer(sequence, wallOffsetNs);
     this.reset();
-    return this.out.subarray(0, length);
+    return this.bytes.subarray(0, length);
   }
 
   private refuse(reason: number, kind: number): number {
@@ -261,13 +263,13 @@ export class BatchEncoder {
 
   private writeTrailer(firstSeq: number, wallOffsetNs: bigint): number {
     const { out } = this;
-    out[this.at] = BATCH_RUN_ID;
-    let at = copy(out, varint32(out, this.at + 1, 16), this.runId, 0, 16);
-    out[at] = BATCH_FIRST_SEQ;
+    out.setUint8(this.at, BATCH_RUN_ID);
+    let at = copyArray(out, varint32(out, this.at + 1, 16), this.runId);
+    out.setUint8(at, BATCH_FIRST_SEQ);
     at = varint64(out, at + 1, firstSeq | 0, Math.floor(firstSeq / 2 ** 32));
-    out[at] = BATCH_BASE_TIME;
+    out.setUint8(at, BATCH_BASE_TIME);
     at = fixed64(out, at + 1, this.baseLow, this.baseHigh);
-    out[at] = BATCH_WALL_OFFSET;
+    out.setUint8(at, BATCH_WALL_OFFSET);
     const low = Number(BigInt.asIntN(32, wallOffsetNs));
     return fixed64(out, at + 1, low, Number(BigInt.asIntN(32, wallOffsetNs >> 32n)));
   }
@@ -287,7 +289,7 @@ export class BatchEncoder {
     const { out } = this;
     const reserved = lengthBytes(PROCESS_BOUND + (exe === undefined ? 0 : exe.length));
     const lengthAt = this.at + 1;
-    out[this.at] = BATCH_PROCESS;
+    out.setUint8(this.at, BATCH_PROCESS);
     const end = writeProcess(out, lengthAt + reserved, this.record, workload, exe);
     patchLength(out, lengthAt, reserved, end - lengthAt - reserved);
     this.at = end;
@@ -298,7 +300,7 @@ export class BatchEncoder {
     const reserved = lengthBytes(EVENT_BOUND + bound);
     const bodyReserved = lengthBytes(bound);
     const lengthAt = this.at + 1;
-    out[this.at] = BATCH_EVENT;
+    out.setUint8(this.at, BATCH_EVENT);
     let at = this.writeTime(lengthAt + reserved);
     at = fieldU32(out, at, EVENT_PROCESS, process);
     const tid = record.i32(HEAD.tid);
@@ -309,8 +311,8 @@ export class BatchEncoder {
     if (weight === 0) at = fieldU32(out, at, EVENT_EXISTING, 1);
     else if (weight !== 1) at = fieldU32(out, at, EVENT_WEIGHT, weight);
     const bodyTag = BODY_TAGS[kind] as number;
-    out[at] = bodyTag & 0xff;
-    out[at + 1] = bodyTag >>> 8;
+    out.setUint8(at, bodyTag & 0xff);
+    out.setUint8(at + 1, bodyTag >>> 8);
     const bodyAt = at + 2;
     const end = this.writeBody(kind, bodyAt + bodyReserved);
     patchLength(out, bodyAt, bodyReserved, end - bodyAt - bodyReserved);
@@ -334,7 +336,7 @@ export class BatchEncoder {
     this.lastHigh = high;
     if ((deltaLow | deltaHigh) === 0) return at;
     const sign = deltaHigh >> 31;
-    this.out[at] = EVENT_TIME_DELTA;
+    this.out.setUint8(at, EVENT_TIME_DELTA);
     return varint64(this.out, at + 1, (deltaLow << 1) ^ sign, ((deltaHigh << 1) | (deltaLow >>> 31)) ^ sign);
   }
 

@@ -20,13 +20,13 @@ export function fileBound(record: RecordWindow): number {
   return 2 * PATH_OVERHEAD + 60 + (record.len - FIRST_PATH);
 }
 
-const sensitive = (out: Uint8Array, at: number, tagByte: number, record: RecordWindow): number =>
+const sensitive = (out: DataView, at: number, tagByte: number, record: RecordWindow): number =>
   (record.i32(BODY + FILE.flags) & KT_FILE_SENSITIVE) !== 0 ? fieldU32(out, at, tagByte, 1) : at;
 
-const inode = (out: Uint8Array, at: number, tagByte: number, record: RecordWindow): number =>
+const inode = (out: DataView, at: number, tagByte: number, record: RecordWindow): number =>
   fieldU64(out, at, tagByte, record.i32(BODY + FILE.inode), record.i32(BODY + FILE.inode + 4));
 
-const path = (out: Uint8Array, at: number, tagByte: number, record: RecordWindow): number =>
+const path = (out: DataView, at: number, tagByte: number, record: RecordWindow): number =>
   fieldPath(out, at, tagByte, record, BODY + FILE.path, FIRST_PATH);
 
 const OPEN_PATH = tag(1, BYTES);
@@ -41,11 +41,11 @@ const OPEN_SENSITIVE = tag(9, VARINT);
 const OPEN_RESULT = tag(10, VARINT);
 
 /** Writes a FileOpen's fields. */
-export function writeOpen(out: Uint8Array, start: number, record: RecordWindow): number {
+export function writeOpen(out: DataView, start: number, record: RecordWindow): number {
   let at = path(out, start, OPEN_PATH, record);
   const asked = record.u16(BODY + FILE.asked_len);
   if (asked > 0) {
-    at = fieldBytes(out, at, OPEN_ASKED, record.bytes, record.start + record.len - asked, asked);
+    at = fieldBytes(out, at, OPEN_ASKED, record.view, record.start + record.len - asked, asked);
     at = fieldU32(out, at, OPEN_ASKED_SOURCE, record.u8(BODY + FILE.asked_source));
   }
   at = fieldU32(out, at, OPEN_FLAGS, record.i32(BODY + FILE.open_flags));
@@ -66,7 +66,7 @@ const CLOSE_SENSITIVE = tag(6, VARINT);
 const CLOSE_MODE = tag(7, VARINT);
 
 /** Writes a FileClose's fields. */
-export function writeFileClose(out: Uint8Array, start: number, record: RecordWindow): number {
+export function writeFileClose(out: DataView, start: number, record: RecordWindow): number {
   const flags = record.i32(BODY + FILE.flags);
   let at = path(out, start, CLOSE_PATH, record);
   at = fieldU32(out, at, CLOSE_DEV, record.i32(BODY + FILE.dev));
@@ -86,7 +86,7 @@ const RENAME_RESULT = tag(4, VARINT);
 const RENAME_SENSITIVE = tag(5, VARINT);
 
 /** Writes a FileRename's fields. */
-export function writeRename(out: Uint8Array, start: number, record: RecordWindow): number {
+export function writeRename(out: DataView, start: number, record: RecordWindow): number {
   const second = FIRST_PATH + record.pathLength(BODY + FILE.path);
   let at = path(out, start, RENAME_PATH, record);
   at = fieldPath(out, at, RENAME_NEW_PATH, record, BODY + FILE.path2, second);
@@ -100,7 +100,7 @@ const UNLINK_RESULT = tag(2, VARINT);
 const UNLINK_SENSITIVE = tag(3, VARINT);
 
 /** Writes a FileUnlink's fields. */
-export function writeUnlink(out: Uint8Array, start: number, record: RecordWindow): number {
+export function writeUnlink(out: DataView, start: number, record: RecordWindow): number {
   const at = path(out, start, UNLINK_PATH, record);
   const next = fieldS32(out, at, UNLINK_RESULT, record.i32(BODY + FILE.ret));
   return sensitive(out, next, UNLINK_SENSITIVE, record);
@@ -114,7 +114,7 @@ const CHMOD_INODE = tag(5, VARINT);
 const CHMOD_SENSITIVE = tag(6, VARINT);
 
 /** Writes a FileChmod's fields. */
-export function writeChmod(out: Uint8Array, start: number, record: RecordWindow): number {
+export function writeChmod(out: DataView, start: number, record: RecordWindow): number {
   let at = path(out, start, CHMOD_PATH, record);
   at = fieldU32(out, at, CHMOD_MODE, record.i32(BODY + FILE.mode));
   at = fieldS32(out, at, CHMOD_RESULT, record.i32(BODY + FILE.ret));

@@ -38,7 +38,7 @@ export function pathTextLength(record: RecordWindow, struct: number, from: numbe
 
 /** Writes the text: "/a/b"; "/" for the root; "a/b" when truncated, as the root end is missing. */
 export function writePathText(
-  out: Uint8Array,
+  out: DataView,
   at: number,
   record: RecordWindow,
   struct: number,
@@ -46,63 +46,79 @@ export function writePathText(
   textLength: number,
 ): number {
   if (textLength === 0) return at;
-  const { bytes } = record;
+  const { bytes, view } = record;
   const lengths = record.i32(struct);
   const comps = lengths & 0xffff;
   // A truncated text lacks its first byte: the slash that would fall on origin is written, then overwritten or lost.
   const origin = (record.u8(struct + PATH.state) & KT_PATH_TRUNCATED) !== 0 ? at - 1 : at;
-  const before = out[at - 1] as number;
-  let source = record.start + from;
-  let target = origin + comps;
-  while (target > origin) {
-    const component = bytes[source++] as number;
-    target -= component + 1;
-    out[target] = SLASH;
-    copy(out, target + 1, bytes, source, component);
-    source += component;
-  }
+  const before = out.getUint8(at - 1);
+  const source = writeComponents(out, origin, origin + comps, view, record.start + from);
   let next = origin + comps;
   const string = lengths >>> 16;
   if (string > 0) {
     const skip = redundantPrefix(bytes, source, string);
     if (string > skip) {
-      if (bytes[source + skip] !== SLASH) out[next++] = SLASH;
-      next = copy(out, next, bytes, source + skip, string - skip);
+      if (bytes[source + skip] !== SLASH) out.setUint8(next++, SLASH);
+      next = copy(out, next, view, source + skip, string - skip);
     }
   }
-  if (next === origin) out[next++] = SLASH;
-  if (origin !== at) out[origin] = before;
+  if (next === origin) out.setUint8(next++, SLASH);
+  if (origin !== at) out.setUint8(origin, before);
   return next;
+}
+
+/** Writes components, leaf first in `view` from `source` on, so that their text ends at `end`; returns where they end. */
+function writeComponents(out: DataView, start: number, end: number, view: DataView, source: number): number {
+  let from = source;
+  let target = end;
+  while (target > start) {
+    const component = view.getUint8(from);
+    target -= component + 1;
+    out.setUint8(target, SLASH);
+    copy(out, target + 1, view, from + 1, component);
+    from += component + 1;
+  }
+  return from;
 }
 
 /** A Path message as field `tagByte`; nothing where the record has no path there. */
 export function fieldPath(
-  out: Uint8Array,
+  out: DataView,
   at: number,
   tagByte: number,
   record: RecordWindow,
   struct: number,
   from: number,
 ): number {
-  const source = record.u8(struct + PATH.source);
+  const states = record.i32(struct + PATH.state);
+  const source = (states >>> 8) & 0xff;
   if (source === KT_PATH_NONE) return at;
-  const state = record.u8(struct + PATH.state);
-  const text = pathTextLength(record, struct, from);
+  const state = states & 0xff;
+  const lengths = record.i32(struct);
+  // Most paths: components alone, nothing to remark.
+  const plain = state === 0 && lengths !== 0 && lengths >>> 16 === 0;
+  const text = plain ? lengths : pathTextLength(record, struct, from);
   const inner =
     (text === 0 ? 0 : 1 + varint32Length(text) + text) +
     (state === 0 ? 0 : 1 + varint32Length(state)) +
     1 +
     varint32Length(source);
-  out[at] = tagByte;
+  out.setUint8(at, tagByte);
   let next = varint32(out, at + 1, inner);
   if (text > 0) {
-    out[next] = PATH_BYTES;
-    next = writePathText(out, varint32(out, next + 1, text), record, struct, from, text);
+    out.setUint8(next, PATH_BYTES);
+    next = varint32(out, next + 1, text);
+    if (plain) {
+      writeComponents(out, next, next + text, record.view, record.start + from);
+      next += text;
+    } else {
+      next = writePathText(out, next, record, struct, from, text);
+    }
   }
   if (state !== 0) {
-    out[next] = PATH_STATE;
+    out.setUint8(next, PATH_STATE);
     next = varint32(out, next + 1, state);
   }
-  out[next] = PATH_SOURCE;
+  out.setUint8(next, PATH_SOURCE);
   return varint32(out, next + 1, source);
 }

@@ -69,8 +69,8 @@ export function execBound(record: RecordWindow): number {
 }
 
 /** Writes a ProcessExec's fields. */
-export function writeExec(out: Uint8Array, start: number, record: RecordWindow): number {
-  const { bytes } = record;
+export function writeExec(out: DataView, start: number, record: RecordWindow): number {
+  const { bytes, view } = record;
   const flags = record.i32(BODY + EXEC.flags);
   const argvLength = record.i32(BODY + EXEC.argv_len);
   const argvOriginal = record.i32(BODY + EXEC.argv_orig_len);
@@ -83,13 +83,13 @@ export function writeExec(out: Uint8Array, start: number, record: RecordWindow):
   from += record.pathLength(BODY + EXEC.cwd);
 
   let length = record.u16(BODY + EXEC.filename_len);
-  at = fieldBytes(out, at, EXEC_FILENAME, bytes, record.start + from, length);
+  at = fieldBytes(out, at, EXEC_FILENAME, view, record.start + from, length);
   from += length;
   length = record.u16(BODY + EXEC.interp_len);
-  at = fieldBytesTag2(out, at, EXEC_INTERPRETER, bytes, record.start + from, length);
+  at = fieldBytesTag2(out, at, EXEC_INTERPRETER, view, record.start + from, length);
   from += length;
   length = record.u16(BODY + EXEC.tty_len);
-  at = fieldBytesTag2(out, at, EXEC_TTY, bytes, record.start + from, length);
+  at = fieldBytesTag2(out, at, EXEC_TTY, view, record.start + from, length);
   from += length;
 
   // The strings of a block end at a NUL each; the last one's may be cut off, and is no empty string more if not.
@@ -98,7 +98,7 @@ export function writeExec(out: Uint8Array, start: number, record: RecordWindow):
   while (string < end) {
     let nul = string;
     while (nul < end && bytes[nul] !== 0) nul++;
-    at = element(out, at, EXEC_ARGV, bytes, string, nul - string);
+    at = element(out, at, EXEC_ARGV, view, string, nul - string);
     string = nul + 1;
   }
   string = end;
@@ -106,7 +106,7 @@ export function writeExec(out: Uint8Array, start: number, record: RecordWindow):
   while (string < end) {
     let nul = string;
     while (nul < end && bytes[nul] !== 0) nul++;
-    at = elementTag2(out, at, EXEC_ENV, bytes, string, nul - string);
+    at = elementTag2(out, at, EXEC_ENV, view, string, nul - string);
     string = nul + 1;
   }
 
@@ -127,7 +127,7 @@ export function writeExec(out: Uint8Array, start: number, record: RecordWindow):
   return (flags & KT_EXEC_ARGV_FAULT) !== 0 ? fieldU32Tag2(out, at, EXEC_ARGV_FAULT, 1) : at;
 }
 
-function capabilities(out: Uint8Array, start: number, record: RecordWindow): number {
+function capabilities(out: DataView, start: number, record: RecordWindow): number {
   const { words } = record;
   const word = record.word + ((BODY + EXEC.cap_permitted) >>> 2);
   const at = fieldU64(out, start, EXEC_CAP_PERMITTED, words[word] as number, words[word + 1] as number);
@@ -144,7 +144,7 @@ const EXIT_CORE = tag(4, VARINT);
 export const EXIT_BOUND = 11 + 11 + 6 + 2;
 
 /** Writes a ProcessExit's fields. */
-export function writeExit(out: Uint8Array, start: number, record: RecordWindow): number {
+export function writeExit(out: DataView, start: number, record: RecordWindow): number {
   let at = fieldU64(out, start, EXIT_DURATION, record.i32(BODY + EXIT.duration), record.i32(BODY + EXIT.duration + 4));
   at = fieldI32(out, at, EXIT_CODE, record.i32(BODY + EXIT.code));
   at = fieldU32(out, at, EXIT_SIGNAL, record.i32(BODY + EXIT.signal));
@@ -159,7 +159,7 @@ const IO_URING_RESULT = tag(3, VARINT);
 export const IO_URING_BOUND = 3 * 6;
 
 /** Writes a ProcessIoUring's fields. */
-export function writeIoUring(out: Uint8Array, start: number, record: RecordWindow): number {
+export function writeIoUring(out: DataView, start: number, record: RecordWindow): number {
   const at = fieldU32(out, start, IO_URING_ENTRIES, record.i32(BODY + IO_URING.entries));
   const next = fieldU32(out, at, IO_URING_FLAGS, record.i32(BODY + IO_URING.flags));
   return fieldS32(out, next, IO_URING_RESULT, record.i32(BODY + IO_URING.ret));

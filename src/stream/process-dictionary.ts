@@ -4,8 +4,8 @@ import { HEAD, KT_PROCESS_BLOCK_OFFSET } from '../kernel/layout.gen.ts';
 import type { RecordWindow } from './record.ts';
 import {
   BYTES,
+  fieldArrayTag2,
   fieldBytes,
-  fieldBytesTag2,
   fieldU32,
   fieldU32Tag2,
   fieldU64,
@@ -140,7 +140,7 @@ export const PROCESS_BOUND = 11 * 6 + 6 * 12 + 24 + 16;
 
 /** Writes a Process's fields from a record's head; `exe` undefined: the image was not seen to start. */
 export function writeProcess(
-  out: Uint8Array,
+  out: DataView,
   start: number,
   record: RecordWindow,
   workload: number,
@@ -163,10 +163,10 @@ export function writeProcess(
   next = fieldU32(out, next, EUID_TAG, record.i32(HEAD.euid));
   next = fieldU32(out, next, MNT_NS_TAG, record.i32(HEAD.mnt_ns));
   next = fieldU32(out, next, NET_NS_TAG, record.i32(HEAD.net_ns));
-  next = fieldBytes(out, next, COMM_TAG, record.bytes, record.start + HEAD.comm, commLength(record));
+  next = fieldBytes(out, next, COMM_TAG, record.view, record.start + HEAD.comm, commLength(record));
   next = fieldU32(out, next, ENTRY, record.u8(HEAD.entry));
   if (exe === undefined) next = fieldU32Tag2(out, next, EXE_UNKNOWN, 1);
-  else next = fieldBytesTag2(out, next, EXE, exe, 0, exe.length);
+  else next = fieldArrayTag2(out, next, EXE, exe);
   const imageTgid = record.i32(HEAD.image_tgid);
   const imageLow = record.i32(HEAD.image_start_time);
   const imageHigh = record.i32(HEAD.image_start_time + 4);

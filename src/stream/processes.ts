@@ -29,6 +29,7 @@ export class ProcessTable {
   private readonly pathBytesMax: number;
   private readonly record = new RecordWindow();
   private readonly text = new Uint8Array(TEXT_MAX);
+  private readonly textView = new DataView(this.text.buffer);
 
   constructor(capacity = IMAGES_MAX, pathBytesMax = IMAGE_PATH_BYTES_MAX) {
     this.images = new ImageIndex(capacity);
@@ -95,7 +96,7 @@ export class ProcessTable {
     if (record.u8(EXE + PATH.source) !== KT_PATH_NONE) {
       length = pathTextLength(record, EXE, EXE_BYTES);
       // From position 1: a truncated path's text borrows the byte before it.
-      writePathText(this.text, 1, record, EXE, EXE_BYTES, length);
+      writePathText(this.textView, 1, record, EXE, EXE_BYTES, length);
     }
     this.paths[entry] = this.pool.intern(this.text, 1, length);
     while (this.pool.bytes > this.pathBytesMax && this.images.size > 1) this.evict();

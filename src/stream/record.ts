@@ -40,6 +40,7 @@ interface Views {
   source: Uint8Array;
   bytes: Uint8Array;
   words: Int32Array;
+  view: DataView;
   base: number;
 }
 
@@ -52,17 +53,19 @@ const viewsOn = (source: Uint8Array): Views => {
     source,
     bytes: new Uint8Array(whole),
     words: new Int32Array(whole, 0, whole.byteLength >>> 2),
+    view: new DataView(whole),
     base: source.byteOffset,
   };
 };
 
 /**
- * One object, moved over record after record. `words` and `bytes` span the whole underlying buffer: `word` and `start`
+ * One object, moved over record after record. `bytes`, `words` and `view` span the whole underlying buffer: `word` and `start`
  * are the head's index in each. Words are signed bit patterns.
  */
 export class RecordWindow {
   bytes: Uint8Array;
   words: Int32Array;
+  view: DataView;
   start = 0;
   word = 0;
   len = 0;
@@ -77,6 +80,7 @@ export class RecordWindow {
     this.current = this.bounce;
     this.bytes = this.bounce.bytes;
     this.words = this.bounce.words;
+    this.view = this.bounce.view;
   }
 
   /**
@@ -211,6 +215,7 @@ export class RecordWindow {
     this.current = views;
     this.bytes = views.bytes;
     this.words = views.words;
+    this.view = views.view;
   }
 
   /** The drain aligns records to 8 bytes; one that is not (a test, a foreign buffer) is read from a copy. */

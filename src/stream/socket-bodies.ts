@@ -38,7 +38,7 @@ export function socketBound(record: RecordWindow): number {
 
 /** A SocketAddress field where `flag` says that the end is known and its family is of the internet. */
 function address(
-  out: Uint8Array,
+  out: DataView,
   at: number,
   tagByte: number,
   record: RecordWindow,
@@ -52,24 +52,24 @@ function address(
   const length = kind === AF_INET ? 4 : kind === AF_INET6 ? 16 : 0;
   if (length === 0) return at;
   const number = record.u16(BODY + port);
-  out[at] = tagByte;
-  out[at + 1] = 2 + length + (number === 0 ? 0 : 1 + varint32Length(number));
-  out[at + 2] = ADDRESS_IP;
-  out[at + 3] = length;
-  const next = copy(out, at + 4, record.bytes, record.start + BODY + ip, length);
+  out.setUint8(at, tagByte);
+  out.setUint8(at + 1, 2 + length + (number === 0 ? 0 : 1 + varint32Length(number)));
+  out.setUint8(at + 2, ADDRESS_IP);
+  out.setUint8(at + 3, length);
+  const next = copy(out, at + 4, record.view, record.start + BODY + ip, length);
   return fieldU32(out, next, ADDRESS_PORT, number);
 }
 
-const local = (out: Uint8Array, at: number, tagByte: number, record: RecordWindow): number =>
+const local = (out: DataView, at: number, tagByte: number, record: RecordWindow): number =>
   address(out, at, tagByte, record, KT_SOCK_LOCAL, SOCKET.family, SOCKET.local_addr, SOCKET.local_port);
 
-const remote = (out: Uint8Array, at: number, tagByte: number, record: RecordWindow): number =>
+const remote = (out: DataView, at: number, tagByte: number, record: RecordWindow): number =>
   address(out, at, tagByte, record, KT_SOCK_REMOTE, SOCKET.family, SOCKET.remote_addr, SOCKET.remote_port);
 
-const asked = (out: Uint8Array, at: number, tagByte: number, record: RecordWindow): number =>
+const asked = (out: DataView, at: number, tagByte: number, record: RecordWindow): number =>
   address(out, at, tagByte, record, KT_SOCK_ASKED, SOCKET.asked_family, SOCKET.asked_addr, SOCKET.asked_port);
 
-const u64 = (out: Uint8Array, at: number, tagByte: number, record: RecordWindow, field: number): number =>
+const u64 = (out: DataView, at: number, tagByte: number, record: RecordWindow, field: number): number =>
   fieldU64(out, at, tagByte, record.i32(BODY + field), record.i32(BODY + field + 4));
 
 const FAMILY = tag(1, VARINT);
@@ -78,7 +78,7 @@ const LOCAL = tag(3, BYTES);
 const REMOTE = tag(4, BYTES);
 
 /** Fields 1..3 are the same in all four messages. */
-function familyAndLocal(out: Uint8Array, start: number, record: RecordWindow): number {
+function familyAndLocal(out: DataView, start: number, record: RecordWindow): number {
   let at = fieldU32(out, start, FAMILY, record.u16(BODY + SOCKET.family));
   at = fieldU32(out, at, PROTOCOL, record.u16(BODY + SOCKET.protocol));
   return local(out, at, LOCAL, record);
@@ -92,14 +92,14 @@ const CONNECT_UNIX_NAME = tag(9, BYTES);
 const CONNECT_UNIX_ABSTRACT = tag(10, VARINT);
 
 /** Writes a SocketConnect's fields. */
-export function writeConnect(out: Uint8Array, start: number, record: RecordWindow): number {
+export function writeConnect(out: DataView, start: number, record: RecordWindow): number {
   let at = remote(out, familyAndLocal(out, start, record), REMOTE, record);
   at = asked(out, at, CONNECT_ASKED, record);
   at = fieldS32(out, at, CONNECT_RESULT, record.i32(BODY + SOCKET.ret));
   at = u64(out, at, CONNECT_START, record, SOCKET.conn_start);
   at = fieldPath(out, at, CONNECT_UNIX_PATH, record, BODY + SOCKET.path, PATH_BYTES);
   const name = record.u16(BODY + SOCKET.name_len);
-  at = fieldBytes(out, at, CONNECT_UNIX_NAME, record.bytes, record.start + record.len - name, name);
+  at = fieldBytes(out, at, CONNECT_UNIX_NAME, record.view, record.start + record.len - name, name);
   const abstract = (record.i32(BODY + SOCKET.flags) & KT_SOCK_UNIX_ABSTRACT) !== 0;
   return abstract ? fieldU32(out, at, CONNECT_UNIX_ABSTRACT, 1) : at;
 }
@@ -107,7 +107,7 @@ export function writeConnect(out: Uint8Array, start: number, record: RecordWindo
 const ACCEPT_START = tag(5, VARINT);
 
 /** Writes a SocketAccept's fields. */
-export function writeAccept(out: Uint8Array, start: number, record: RecordWindow): number {
+export function writeAccept(out: DataView, start: number, record: RecordWindow): number {
   const at = remote(out, familyAndLocal(out, start, record), REMOTE, record);
   return u64(out, at, ACCEPT_START, record, SOCKET.conn_start);
 }
@@ -116,7 +116,7 @@ const LISTEN_BACKLOG = tag(4, VARINT);
 const LISTEN_RESULT = tag(5, VARINT);
 
 /** Writes a SocketListen's fields. */
-export function writeListen(out: Uint8Array, start: number, record: RecordWindow): number {
+export function writeListen(out: DataView, start: number, record: RecordWindow): number {
   const at = familyAndLocal(out, start, record);
   const next = fieldU32(out, at, LISTEN_BACKLOG, record.i32(BODY + SOCKET.backlog));
   return fieldS32(out, next, LISTEN_RESULT, record.i32(BODY + SOCKET.ret));
@@ -131,7 +131,7 @@ const CLOSE_RESULT = tag(10, VARINT);
 const CLOSE_ASKED = tag(11, BYTES);
 
 /** Writes a SocketClose's fields. */
-export function writeSocketClose(out: Uint8Array, start: number, record: RecordWindow): number {
+export function writeSocketClose(out: DataView, start: number, record: RecordWindow): number {
   const { words } = record;
   let at = remote(out, familyAndLocal(out, start, record), REMOTE, record);
   at = u64(out, at, CLOSE_START, record, SOCKET.conn_start);

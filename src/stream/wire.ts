@@ -15,120 +15,133 @@ export const tag2 = (field: number, type: number): number => {
   return (value & 0x7f) | 0x80 | ((value >>> 7) << 8);
 };
 
-/** uint32 as varint: 1..5 bytes. */
-export function varint32(out: Uint8Array, at: number, value: number): number {
-  let next = at;
-  let rest = value;
-  while ((rest & ~0x7f) !== 0) {
-    out[next++] = (rest & 0x7f) | 0x80;
-    rest >>>= 7;
+/** uint32 as varint: 1..5 bytes, in two stores at most. */
+export function varint32(out: DataView, at: number, value: number): number {
+  if (value >>> 7 === 0) {
+    out.setUint8(at, value);
+    return at + 1;
   }
-  out[next++] = rest;
-  return next;
+  const two = (value & 0x7f) | 0x80 | ((value << 1) & 0x7f00);
+  if (value >>> 14 === 0) {
+    out.setUint16(at, two, true);
+    return at + 2;
+  }
+  if (value >>> 21 === 0) {
+    out.setUint16(at, two | 0x8000, true);
+    out.setUint8(at + 2, value >>> 14);
+    return at + 3;
+  }
+  const four = two | 0x808000 | ((value << 2) & 0x7f0000) | ((value << 3) & 0x7f000000);
+  if (value >>> 28 === 0) {
+    out.setInt32(at, four, true);
+    return at + 4;
+  }
+  out.setInt32(at, four | 0x80000000, true);
+  out.setUint8(at + 4, value >>> 28);
+  return at + 5;
 }
 
 /** uint64 in two 32-bit halves as varint: 1..10 bytes. */
-export function varint64(out: Uint8Array, at: number, low: number, high: number): number {
-  let next = at;
-  let lo = low;
-  let hi = high;
-  while (hi !== 0) {
-    out[next++] = (lo & 0x7f) | 0x80;
-    lo = (lo >>> 7) | (hi << 25);
-    hi >>>= 7;
-  }
-  return varint32(out, next, lo);
+export function varint64(out: DataView, at: number, low: number, high: number): number {
+  if (high === 0) return varint32(out, at, low);
+  const four = (low & 0x7f) | ((low << 1) & 0x7f00) | ((low << 2) & 0x7f0000) | ((low << 3) & 0x7f000000);
+  out.setInt32(at, four | 0x80808080, true);
+  const rest = (low >>> 28) | (high << 4);
+  const top = high >>> 28;
+  if (top === 0) return varint32(out, at + 4, rest);
+  // 64 bits: nine full groups and one bit.
+  const next = (rest & 0x7f) | ((rest << 1) & 0x7f00) | ((rest << 2) & 0x7f0000) | ((rest << 3) & 0x7f000000);
+  out.setInt32(at + 4, next | 0x80808080, true);
+  return varint32(out, at + 8, (rest >>> 28) | (top << 4));
 }
 
 /** A uint32, bool or enum field; 0 is proto3's default and is left out. */
-export function fieldU32(out: Uint8Array, at: number, tagByte: number, value: number): number {
+export function fieldU32(out: DataView, at: number, tagByte: number, value: number): number {
   if (value === 0) return at;
-  out[at] = tagByte;
+  out.setUint8(at, tagByte);
   return varint32(out, at + 1, value);
 }
 
 /** Likewise with a two-byte tag (field 16 and up). */
-export function fieldU32Tag2(out: Uint8Array, at: number, tagBytes: number, value: number): number {
+export function fieldU32Tag2(out: DataView, at: number, tagBytes: number, value: number): number {
   if (value === 0) return at;
   return presentU32Tag2(out, at, tagBytes, value);
 }
 
 /** An `optional` uint32 field that is present, also when 0. */
-export function presentU32(out: Uint8Array, at: number, tagByte: number, value: number): number {
-  out[at] = tagByte;
+export function presentU32(out: DataView, at: number, tagByte: number, value: number): number {
+  out.setUint8(at, tagByte);
   return varint32(out, at + 1, value);
 }
 
 /** Likewise with a two-byte tag. */
-export function presentU32Tag2(out: Uint8Array, at: number, tagBytes: number, value: number): number {
-  out[at] = tagBytes & 0xff;
-  out[at + 1] = tagBytes >>> 8;
+export function presentU32Tag2(out: DataView, at: number, tagBytes: number, value: number): number {
+  out.setUint8(at, tagBytes & 0xff);
+  out.setUint8(at + 1, tagBytes >>> 8);
   return varint32(out, at + 2, value);
 }
 
 /** A uint64 field; 0 is left out. */
-export function fieldU64(out: Uint8Array, at: number, tagByte: number, low: number, high: number): number {
+export function fieldU64(out: DataView, at: number, tagByte: number, low: number, high: number): number {
   if ((low | high) === 0) return at;
   return presentU64(out, at, tagByte, low, high);
 }
 
 /** Likewise with a two-byte tag. */
-export function fieldU64Tag2(out: Uint8Array, at: number, tagBytes: number, low: number, high: number): number {
+export function fieldU64Tag2(out: DataView, at: number, tagBytes: number, low: number, high: number): number {
   if ((low | high) === 0) return at;
-  out[at] = tagBytes & 0xff;
-  out[at + 1] = tagBytes >>> 8;
+  out.setUint8(at, tagBytes & 0xff);
+  out.setUint8(at + 1, tagBytes >>> 8);
   return varint64(out, at + 2, low, high);
 }
 
 /** An `optional` uint64 field that is present, also when 0. */
-export function presentU64(out: Uint8Array, at: number, tagByte: number, low: number, high: number): number {
-  out[at] = tagByte;
+export function presentU64(out: DataView, at: number, tagByte: number, low: number, high: number): number {
+  out.setUint8(at, tagByte);
   return varint64(out, at + 1, low, high);
 }
 
 /** A sint32 field; 0 is left out. */
-export function fieldS32(out: Uint8Array, at: number, tagByte: number, value: number): number {
+export function fieldS32(out: DataView, at: number, tagByte: number, value: number): number {
   if (value === 0) return at;
-  out[at] = tagByte;
+  out.setUint8(at, tagByte);
   return varint32(out, at + 1, (value << 1) ^ (value >> 31));
 }
 
 /** An int32 field: negative values are sign-extended to ten bytes; 0 is left out. */
-export function fieldI32(out: Uint8Array, at: number, tagByte: number, value: number): number {
+export function fieldI32(out: DataView, at: number, tagByte: number, value: number): number {
   if (value === 0) return at;
-  out[at] = tagByte;
+  out.setUint8(at, tagByte);
   return varint64(out, at + 1, value, value >> 31);
 }
 
 /** fixed64 or sfixed64 without its tag. */
-export function fixed64(out: Uint8Array, at: number, low: number, high: number): number {
-  for (let i = 0; i < 4; i++) {
-    out[at + i] = low >>> (i * 8);
-    out[at + 4 + i] = high >>> (i * 8);
-  }
+export function fixed64(out: DataView, at: number, low: number, high: number): number {
+  out.setInt32(at, low, true);
+  out.setInt32(at + 4, high, true);
   return at + 8;
 }
 
 /** A bytes field of `length` bytes of `from`; none is left out. */
 export function fieldBytes(
-  out: Uint8Array,
+  out: DataView,
   at: number,
   tagByte: number,
-  from: Uint8Array,
+  from: DataView,
   start: number,
   length: number,
 ): number {
   if (length === 0) return at;
-  out[at] = tagByte;
+  out.setUint8(at, tagByte);
   return copy(out, varint32(out, at + 1, length), from, start, length);
 }
 
 /** Likewise with a two-byte tag. */
 export function fieldBytesTag2(
-  out: Uint8Array,
+  out: DataView,
   at: number,
   tagBytes: number,
-  from: Uint8Array,
+  from: DataView,
   start: number,
   length: number,
 ): number {
@@ -136,53 +149,73 @@ export function fieldBytesTag2(
   return elementTag2(out, at, tagBytes, from, start, length);
 }
 
+/** A bytes field with a two-byte tag of a whole array; none is left out. */
+export function fieldArrayTag2(out: DataView, at: number, tagBytes: number, from: Uint8Array): number {
+  if (from.length === 0) return at;
+  out.setUint8(at, tagBytes & 0xff);
+  out.setUint8(at + 1, tagBytes >>> 8);
+  return copyArray(out, varint32(out, at + 2, from.length), from);
+}
+
 /** An element of a repeated bytes field with a two-byte tag: written also when empty. */
 export function elementTag2(
-  out: Uint8Array,
+  out: DataView,
   at: number,
   tagBytes: number,
-  from: Uint8Array,
+  from: DataView,
   start: number,
   length: number,
 ): number {
-  out[at] = tagBytes & 0xff;
-  out[at + 1] = tagBytes >>> 8;
+  out.setUint8(at, tagBytes & 0xff);
+  out.setUint8(at + 1, tagBytes >>> 8);
   return copy(out, varint32(out, at + 2, length), from, start, length);
 }
 
 /** An element of a repeated bytes field: written also when empty. */
 export function element(
-  out: Uint8Array,
+  out: DataView,
   at: number,
   tagByte: number,
-  from: Uint8Array,
+  from: DataView,
   start: number,
   length: number,
 ): number {
-  out[at] = tagByte;
+  out.setUint8(at, tagByte);
   return copy(out, varint32(out, at + 1, length), from, start, length);
 }
 
-/** Copies bytes in a loop: `set(subarray())` would make an object a call. */
-export function copy(out: Uint8Array, at: number, from: Uint8Array, start: number, length: number): number {
-  for (let i = 0; i < length; i++) out[at + i] = from[start + i] as number;
+/** Copies bytes by fours, the last four over what is copied already: `set(subarray())` would make an object a call. */
+export function copy(out: DataView, at: number, from: DataView, start: number, length: number): number {
+  if (length < 4) {
+    for (let i = 0; i < length; i++) out.setUint8(at + i, from.getUint8(start + i));
+    return at + length;
+  }
+  const last = length - 4;
+  for (let i = 0; i < last; i += 4) out.setInt32(at + i, from.getInt32(start + i, true), true);
+  out.setInt32(at + last, from.getInt32(start + last, true), true);
   return at + length;
+}
+
+/** Copies a whole array. */
+export function copyArray(out: DataView, at: number, from: Uint8Array): number {
+  for (let i = 0; i < from.length; i++) out.setUint8(at + i, from[i] as number);
+  return at + from.length;
 }
 
 /** Bytes to reserve for a length that is at most `bound`. */
 export const lengthBytes = (bound: number): number => (bound < 0x80 ? 1 : bound < 0x4000 ? 2 : 3);
 
 /** Fills a reserved length of 1..3 bytes; shorter values are padded, which every decoder accepts. */
-export function patchLength(out: Uint8Array, at: number, reserved: number, length: number): void {
+export function patchLength(out: DataView, at: number, reserved: number, length: number): void {
   if (reserved === 1) {
-    out[at] = length;
+    out.setUint8(at, length);
   } else if (reserved === 2) {
-    out[at] = (length & 0x7f) | 0x80;
-    out[at + 1] = length >>> 7;
+    out.setUint8(at, (length & 0x7f) | 0x80);
+    out.setUint8(at + 1, length >>> 7);
   } else {
-    out[at] = (length & 0x7f) | 0x80;
-    out[at + 1] = ((length >>> 7) & 0x7f) | 0x80;
-    out[at + 2] = length >>> 14;
+    out.setUint8(at, (length & 0x7f) | 0x80);
+    out.setUint8(at + 1, ((length >>> 7) & 0x7f) | 0x80);
+    out.setUint8(at + 2, length >>> 14);
   }
 }
 
