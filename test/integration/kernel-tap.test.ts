@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import { DEFAULT_TAP_CONFIG } from '../../src/kernel/config.ts';
 import {
   KT_EMITTED,
+  KT_FILE_CLOSE,
   KT_FILTERED,
   KT_LOST_RING_FULL,
   KT_PROCESS_EXEC,
@@ -30,6 +31,17 @@ function openTap(options: KernelTapOptions = {}): KernelTap {
 afterEach(() => {
   for (const tap of taps.splice(0)) tap.close();
 });
+
+/** Programs, maps, links, BTF and perf events that this process keeps in the kernel. */
+function kernelObjects(): number {
+  return readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return /bpf|btf|perf_event/.test(readlinkSync(`/proc/self/fd/${fd}`));
+    } catch {
+      return false;
+    }
+  }).length;
+}
 
 const execs = (tap: KernelTap) => drainAll(tap).filter(({ kind }) => kind === KT_PROCESS_EXEC);
 
@@ -111,9 +123,13 @@ test('settings reach the kernel side without losing the process key of the agent
   expect(() => tap.configure({ ...DEFAULT_TAP_CONFIG, argvCap: 1e9 })).toThrow(RangeError);
 });
 
-test('a closed tap says so', () => {
+test('a closed tap leaves nothing in the kernel, and says that it is closed', () => {
+  const before = kernelObjects();
   const tap = openTap();
+  tap.enable([KT_PROCESS_EXEC, KT_FILE_CLOSE]);
+  expect(kernelObjects()).toBeGreaterThan(before);
   tap.close();
+  expect(kernelObjects()).toBe(before);
   tap.close();
   expect(() => tap.drain(buffer)).toThrow('closed');
   expect(() => tap.counters(new BigUint64Array(512))).toThrow('closed');
@@ -123,7 +139,10 @@ test('a closed tap says so', () => {
 test('an object that is not there, or is none, ends in one clear error', () => {
   expect(() => KernelTap.open({ objectDir: '/nonexistent' })).toThrow(TapOpenError);
   expect(() => KernelTap.open({ objectDir: '/nonexistent' })).toThrow(/core.bpf.o: No such file/);
+  const before = kernelObjects();
   expect(() => KernelTap.open({ ringBytes: { events: 0 } })).toThrow(TapOpenError);
+  expect(() => KernelTap.open({ config: { ...DEFAULT_TAP_CONFIG, argvCap: -1 } })).toThrow(RangeError);
+  expect(kernelObjects()).toBe(before);
 });
 
 describe('the addon refuses what is not what it takes', () => {
@@ -179,9 +198,12 @@ test('an environment that ends with an open tap takes its programs out of the ke
     addon.attach(globalThis.handle, 'kt_fork');
     parentPort.postMessage('open');
     setInterval(() => addon.drain(globalThis.handle, new Uint8Array(4096)), 1);`;
+  const before = kernelObjects();
   for (let round = 0; round < 3; round++) {
     const worker = new Worker(code, { eval: true });
     await new Promise((resolve) => worker.once('message', resolve));
+    expect(kernelObjects()).toBeGreaterThan(before);
     expect(await worker.terminate()).toBe(1);
+    expect(kernelObjects()).toBe(before);
   }
 });
