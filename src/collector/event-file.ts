@@ -6,6 +6,11 @@ import { FILE_MODE, makeFolder, syncFolder } from './durable-folder.ts';
 export const UNFINISHED = '.tmp';
 
 const SUFFIX = '.ndjson';
+const NEWLINE = 0x0a;
+const NO_BYTES = Buffer.alloc(0);
+// A file that gets little must not hold much; one that gets much should not be cut small.
+const CHUNK_MIN = 16 << 10;
+const CHUNK_MAX = 1 << 20;
 
 function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
@@ -44,12 +49,14 @@ export class EventFile {
   /** No more rows come: to be finished once it is durable. */
   retired = false;
   #path = '';
-  #named = false;
   #handle: FileHandle | null = null;
   #durableBytes = 0;
-  #writing: Buffer | null = null;
-  #lines: string[] = [];
-  #lineChars = 0;
+  #writing: Buffer[] = [];
+  #writingBytes = 0;
+  #full: Buffer[] = [];
+  #fullBytes = 0;
+  #chunk: Buffer = NO_BYTES;
+  #used = 0;
 
   constructor(key: string, base: string, nowMs: number) {
     this.key = key;
@@ -58,58 +65,87 @@ export class EventFile {
     this.touchedMs = nowMs;
   }
 
-  /** Bytes durable and waiting (of the latter, as many as characters). */
+  /** Bytes, durable and waiting. */
   get size(): number {
-    return this.#durableBytes + (this.#writing?.length ?? 0) + this.#lineChars;
+    return this.#durableBytes + this.#writingBytes + this.#fullBytes + this.#used;
   }
 
   get clean(): boolean {
-    return this.#writing === null && this.#lines.length === 0;
+    return this.#writingBytes === 0 && this.#fullBytes === 0 && this.#used === 0;
   }
 
-  /** Takes a line without its newline. */
-  append(line: string): void {
-    this.#lines.push(line, '\n');
-    this.#lineChars += line.length + 1;
-  }
-
-  /** Makes every line durable that was appended before the call. Returns the bytes written. Throws errors of the disk. */
-  async commit(): Promise<number> {
-    let written = 0;
-    // A failed commit's bytes come first; then what was appended since.
-    while (!this.clean) {
-      const again = this.#writing !== null;
-      if (this.#writing === null) {
-        this.#writing = Buffer.from(this.#lines.join(''));
-        this.#lines = [];
-        this.#lineChars = 0;
-      }
-      const handle = await this.#open();
-      for (let at = 0; at < this.#writing.length; ) {
-        const { bytesWritten } = await handle.write(this.#writing, at, undefined, this.#durableBytes + at);
-        at += bytesWritten;
-      }
-      await handle.datasync();
-      this.#durableBytes += this.#writing.length;
-      written += this.#writing.length;
-      this.#writing = null;
-      if (!again) break;
+  /** Takes a line without its newline; returns its bytes. Copied at once: a line is a rope that would burden the heap. */
+  append(line: string): number {
+    const most = line.length * 3 + 1;
+    if (this.#chunk.length - this.#used < most) {
+      this.#seal();
+      this.#chunk = Buffer.allocUnsafeSlow(Math.max(most, Math.min(Math.max(this.#fullBytes, CHUNK_MIN), CHUNK_MAX)));
     }
-    return written;
+    const bytes = this.#chunk.write(line, this.#used);
+    this.#chunk[this.#used + bytes] = NEWLINE;
+    this.#used += bytes + 1;
+    return bytes + 1;
+  }
+
+  #seal(): void {
+    if (this.#used > 0) this.#full.push(this.#chunk.subarray(0, this.#used));
+    this.#fullBytes += this.#used;
+    this.#chunk = NO_BYTES;
+    this.#used = 0;
+  }
+
+  get durableBytes(): number {
+    return this.#durableBytes;
+  }
+
+  /** Makes every line durable that was appended before the call. Throws errors of the disk. */
+  async commit(): Promise<void> {
+    // What a failed commit left comes first; then what was appended since.
+    await this.#write();
+    this.#seal();
+    this.#writing = this.#full;
+    this.#writingBytes = this.#fullBytes;
+    this.#full = [];
+    this.#fullBytes = 0;
+    await this.#write();
+  }
+
+  async #write(): Promise<void> {
+    if (this.#writingBytes === 0) return;
+    const handle = await this.#open();
+    let position = this.#durableBytes;
+    for (const chunk of this.#writing) {
+      for (let at = 0; at < chunk.length; ) {
+        const { bytesWritten } = await handle.write(chunk, at, undefined, position);
+        at += bytesWritten;
+        position += bytesWritten;
+      }
+    }
+    await handle.datasync();
+    this.#durableBytes += this.#writingBytes;
+    this.#writing = [];
+    this.#writingBytes = 0;
   }
 
   async #open(): Promise<FileHandle> {
+    if (this.#handle !== null) return this.#handle;
     const folder = dirname(this.base);
-    if (this.#handle === null) {
+    let handle: FileHandle;
+    if (this.#path === '') {
       await makeFolder(folder);
-      this.#path = await freePath(this.base, false);
-      this.#handle = await open(this.#path + UNFINISHED, 'wx', FILE_MODE);
-    }
-    if (!this.#named) {
+      const path = await freePath(this.base, false);
+      handle = await open(path + UNFINISHED, 'wx', FILE_MODE);
+      this.#path = path;
+    } else handle = await open(this.#path + UNFINISHED, 'r+');
+    try {
       await syncFolder(folder);
-      this.#named = true;
+    } catch (error) {
+      // Descriptors may have run out: one that waits must not hold any.
+      await handle.close();
+      throw error;
     }
-    return this.#handle;
+    this.#handle = handle;
+    return handle;
   }
 
   /** Gives the file its name. It must be clean. Throws errors of the disk; may then be called again. */

@@ -22,13 +22,14 @@ export interface StoreOptions {
   readonly commitMs: number;
   /** Files that are written at a time; beyond, the longest untouched are finished. */
   readonly maxFiles: number;
-  /** Rows in memory, in characters. */
+  /** Bytes of rows in memory. */
   readonly maxBuffered: number;
   /** First wait after an error of the disk; doubles up to 5 s. */
   readonly retryMs: number;
 }
 
 const RETRY_MAX_MS = 5_000;
+const PARALLEL = 8;
 const LOG_EVERY_MS = 30_000;
 const STOPPED = 'the collector stopped before the rows could be written';
 
@@ -159,9 +160,8 @@ export class EventStore {
   }
 
   #append(file: EventFile, line: string): void {
-    file.append(line);
+    this.#gathered += file.append(line);
     file.touchedMs = Date.now();
-    this.#gathered += line.length + 1;
     this.#round.files.add(file);
     if (file.size >= this.#options.rotateBytes) this.#retire(file);
     this.#schedule();
@@ -202,16 +202,17 @@ export class EventStore {
     let wait = this.#options.retryMs;
     let loggedMs = 0;
     for (;;) {
-      const results = await Promise.allSettled(files.map((file) => file.commit()));
       const failed: EventFile[] = [];
       let error: unknown;
-      results.forEach((result, i) => {
-        const file = files[i];
-        if (result.status === 'fulfilled') this.#counters.bytesWritten += result.value;
-        else if (file !== undefined) {
-          error = result.reason;
+      await inParallel(files, async (file) => {
+        const before = file.durableBytes;
+        try {
+          await file.commit();
+        } catch (reason) {
+          error = reason;
           failed.push(file);
         }
+        this.#counters.bytesWritten += file.durableBytes - before;
       });
       if (failed.length === 0) break;
       this.#block(error, failed.length, Date.now() - loggedMs >= LOG_EVERY_MS);
@@ -272,7 +273,8 @@ export class EventStore {
   }
 
   async #finishRetired(): Promise<void> {
-    await Promise.all([...this.#retired].filter((file) => file.clean).map((file) => this.#finish(file)));
+    const clean = [...this.#retired].filter((file) => file.clean);
+    await inParallel(clean, (file) => this.#finish(file));
     this.#countFiles();
   }
 
@@ -305,6 +307,15 @@ export class EventStore {
     await Promise.all([...this.#retired].map((file) => file.abandon()));
     this.#unlock();
   }
+}
+
+// More would only queue for the four threads that do I/O, and hold descriptors meanwhile.
+async function inParallel<Item>(items: readonly Item[], act: (item: Item) => Promise<void>): Promise<void> {
+  const left = items.values();
+  const work = async (): Promise<void> => {
+    for (const item of left) await act(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(PARALLEL, items.length) }, work));
 }
 
 function isTooManyFiles(error: unknown): boolean {

@@ -23,11 +23,21 @@ export class CompiledCollector {
     cpSync(join(ROOT, 'proto/kerntap'), join(this.#folder, 'proto/kerntap'), { recursive: true });
   }
 
-  run(...args: string[]): CollectorProcess {
+  #command(args: string[]): string[] {
     const script = `const { run } = await import(${JSON.stringify(join(this.#folder, 'src/cli/collector.js'))});
       run(process.argv.slice(1)).then((code) => process.exit(code), (error) => {
         console.error(String(error)); process.exit(error.name === 'UsageError' ? 2 : 1); });`;
-    return new CollectorProcess(spawn(process.execPath, ['--input-type=module', '-e', script, '--', ...args]));
+    return [process.execPath, '--input-type=module', '-e', script, '--', ...args];
+  }
+
+  run(...args: string[]): CollectorProcess {
+    const [file = '', ...rest] = this.#command(args);
+    return new CollectorProcess(spawn(file, rest));
+  }
+
+  /** With a limit of open files. */
+  runLimited(files: number, ...args: string[]): CollectorProcess {
+    return new CollectorProcess(spawn('sh', ['-c', `ulimit -n ${files} && exec "$@"`, 'sh', ...this.#command(args)]));
   }
 
   remove(): void {

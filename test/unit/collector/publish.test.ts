@@ -366,7 +366,7 @@ describe('closing', () => {
 
 describe('a peer that does not listen', () => {
   test('is read no further than 8 MiB beyond its last ack while nothing is durable', async () => {
-    await start({ commitMs: 3_000 });
+    await start({ commitMs: 1_500 });
     const agent = publisher().hello();
     const padding = 'y'.repeat(200_000);
     for (let i = 1n; i <= 80n; i++) {
