@@ -96,11 +96,10 @@ function pathColumns(name: string, path: string, state: number, source: string |
     // The kernel may render the name only when asked, as for pipes: then there is none.
     columns[name] = matcher(`${path}, or nothing`, (value, row) => value === null || columnBytes(row, name) === path);
   } else if ((state & TRUNCATED) !== 0 && source === 'user') {
-    columns[name] = matcher(`the first 4,095 bytes of ${short(path)}`, (_, row) => {
-      const value = columnBytes(row, name);
-      return (
-        value !== null && value.length >= PATH_MAX - 2 && path.replace(/^\//, '').startsWith(value.replace(/^\//, ''))
-      );
+    // Of the directory the leaf end is kept, of a string that the caller passed its beginning.
+    columns[name] = matcher(`4,095 bytes or so of ${short(path)}`, (_, row) => {
+      const value = (columnBytes(row, name) ?? '').replace(/^\//, '');
+      return value.length >= PATH_MAX - 256 && (path.endsWith(value) || path.replace(/^\//, '').startsWith(value));
     });
   } else if ((state & TRUNCATED) !== 0) {
     columns[name] = matcher(`the end of ${short(path)}, ${PATH_MAX - 256} bytes or more`, (_, row) => {
@@ -164,7 +163,12 @@ function openColumns(act: Act): Record<string, unknown> {
       ? null
       : matcher(`bytes ${JSON.stringify(short(asked))}, or nothing where the path ends in it`, (_, row) => {
           const value = columnBytes(row, 'file_path_asked');
-          if (value === null) return path.endsWith(asked) || (number(act, 'path_state') ?? 0) === TRUNCATED;
+          if (value === null)
+            return (
+              path.endsWith(asked) ||
+              (number(act, 'path_state') ?? 0) === TRUNCATED ||
+              columnBytes(row, 'file_path')?.endsWith(asked) === true
+            );
           return value === asked;
         });
   return columns;
