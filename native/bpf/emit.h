@@ -90,6 +90,7 @@ INLINE u32 put_kernel_bytes(struct kt_slot *slot, u32 pos, const void *src, u32 
 	barrier_var(len);
 	if (len > KT_PATH_MAX)
 		return 0;
+	barrier_var(len); /* as in slot_emit */
 	if (len && bpf_probe_read_kernel(&slot->data[pos], len, src))
 		return 0;
 	return len;

@@ -159,10 +159,12 @@ INLINE u32 put_named(struct kt_path *out, struct kt_slot *slot, u32 pos, s32 dfd
 	if (state) {
 		n = 0;
 	} else if (source == KT_PATH_USER_EXIT) {
-		barrier_var(at);
-		if (at > KT_SLOT_DATA - KT_PATH_MAX)
+		u64 to = at; /* 64 bits: the verifier of 5.10 loses the bounds of a 32-bit copy */
+
+		barrier_var(to);
+		if (to > KT_SLOT_DATA - KT_PATH_MAX)
 			return at;
-		r = bpf_probe_read_user_str(&slot->data[at], KT_PATH_MAX, (void *)user);
+		r = bpf_probe_read_user_str(&slot->data[to], KT_PATH_MAX, (void *)user);
 		n = r > 0 ? (u32)r - 1 : 0;
 	} else {
 		n = put_kernel_bytes(slot, at, str, len);

@@ -9,7 +9,7 @@
 #include "emit.h"
 
 #ifdef KT_LEGACY
-#define KT_WALK_MAX 72 /* components and mounts; what the verifier of 5.10 proves within its limit */
+#define KT_WALK_MAX 1024 /* components and mounts; each is a state that the verifier keeps */
 #else
 #define KT_WALK_MAX 4200 /* a path of 4,096 bytes has at most 2,048 components; mounts come on top */
 #endif
@@ -127,7 +127,18 @@ INLINE int walk_step(struct kt_slot *slot)
 	return 0;
 }
 
-#ifndef KT_LEGACY
+#ifdef KT_LEGACY
+/*
+ * Global functions are verified once and by themselves: the verifier of 5.10 does not get through the walk where every
+ * step of it is looked at in every program anew. They take the slot by its index: 5.10 passes no pointers to them.
+ */
+__attribute__((noinline)) int kt_walk_step(u32 slot_index)
+{
+	struct kt_slot *slot = bpf_map_lookup_elem(&kt_slots, &slot_index);
+
+	return slot ? walk_step(slot) : 1;
+}
+#else
 static long walk_callback(u32 index, void *ctx)
 {
 	return walk_step(*(struct kt_slot **)ctx);
@@ -138,11 +149,7 @@ static long walk_callback(u32 index, void *ctx)
  * Walks a struct path, writing components at slot->walk.pos (set by the caller). Afterwards that is behind them, and
  * walk.state holds KT_PATH_* bits. `task` tells the namespace and whether the process is chrooted.
  */
-#ifdef KT_LEGACY
-static __attribute__((noinline)) int path_walk(struct kt_slot *slot, u64 vfsmount, u64 dentry, u64 task)
-#else
 INLINE int path_walk(struct kt_slot *slot, u64 vfsmount, u64 dentry, u64 task)
-#endif
 {
 	struct kt_walk *w = &slot->walk;
 	u64 inode, fs, mount, ns;
@@ -173,7 +180,7 @@ INLINE int path_walk(struct kt_slot *slot, u64 vfsmount, u64 dentry, u64 task)
 		w->state |= KT_PATH_DELETED;
 #ifdef KT_LEGACY
 	for (int i = 0; i < KT_WALK_MAX; i++) {
-		if (walk_step(slot))
+		if (kt_walk_step(slot->index))
 			break;
 	}
 #else
@@ -192,6 +199,15 @@ INLINE int path_walk(struct kt_slot *slot, u64 vfsmount, u64 dentry, u64 task)
 	return 0;
 }
 
+#ifdef KT_LEGACY
+__attribute__((noinline)) int kt_path_walk(u32 slot_index, u64 vfsmount, u64 dentry, u64 task)
+{
+	struct kt_slot *slot = bpf_map_lookup_elem(&kt_slots, &slot_index);
+
+	return slot ? path_walk(slot, vfsmount, dentry, task) : 0;
+}
+#endif
+
 /* Walks the struct path at path_addr and writes its descriptor. Returns the position behind the components. */
 INLINE u32 put_path(struct kt_path *out, struct kt_slot *slot, u32 pos, u64 path_addr, const void *task)
 {
@@ -200,7 +216,15 @@ INLINE u32 put_path(struct kt_path *out, struct kt_slot *slot, u32 pos, u64 path
 	u32 end;
 
 	slot->walk.pos = pos;
+#ifdef KT_LEGACY
+	u64 scalar = 0;
+
+	/* the verifier tells a typed pointer from a number until it went through memory */
+	bpf_probe_read_kernel(&scalar, sizeof(scalar), &task);
+	kt_path_walk(slot->index, mnt, dentry, scalar);
+#else
 	path_walk(slot, mnt, dentry, (u64)task);
+#endif
 	end = slot->walk.pos;
 	out->comps_len = end - pos;
 	out->str_len = 0;
@@ -231,7 +255,7 @@ INLINE u64 name_word(const u8 *name, u32 i, u32 len)
  * Marks (KT_PREFIX_*) of the path just walked: follows the trie of sensitive prefixes from the root downward. A path
  * that does not begin at its namespace's root has none. Most paths leave it at their first component: one look-up.
  */
-INLINE u32 path_marks(struct kt_slot *slot)
+INLINE u32 marks_of_walk(struct kt_slot *slot)
 {
 	struct kt_walk *w = &slot->walk;
 	struct {
@@ -279,5 +303,23 @@ INLINE u32 path_marks(struct kt_slot *slot)
 	}
 	return marks;
 }
+
+#ifdef KT_LEGACY
+__attribute__((noinline)) int kt_path_marks(u32 slot_index)
+{
+	struct kt_slot *slot = bpf_map_lookup_elem(&kt_slots, &slot_index);
+
+	return slot ? marks_of_walk(slot) : 0;
+}
+INLINE u32 path_marks(struct kt_slot *slot)
+{
+	return kt_path_marks(slot->index);
+}
+#else
+INLINE u32 path_marks(struct kt_slot *slot)
+{
+	return marks_of_walk(slot);
+}
+#endif
 
 #endif

@@ -77,16 +77,8 @@ INLINE int kind_on(u32 kind)
 
 /* ---- records ---- */
 
+/* Reserved with one test for NULL, on the spot: a second one after a function's return leaks for the verifier of 5.10. */
 #define KT_SOCKET_RECORD (sizeof(struct kt_head) + sizeof(struct kt_socket))
-
-INLINE struct kt_head *socket_reserve(struct kt_act *act)
-{
-	struct kt_head *head = bpf_ringbuf_reserve(&kt_ring_events, KT_SOCKET_RECORD, 0);
-
-	if (!head)
-		count(act->counts, KT_LOST_RING_FULL);
-	return head;
-}
 
 INLINE void socket_submit(struct kt_head *head, struct kt_act *act)
 {
@@ -292,9 +284,11 @@ INLINE void tcp_connect_result(u64 sk, struct kt_sock *owner, int err)
 
 	if (!admit_sock(&act, KT_SOCKET_CONNECT, owner, sk))
 		return;
-	head = socket_reserve(&act);
-	if (!head)
+	head = bpf_ringbuf_reserve(&kt_ring_events, KT_SOCKET_RECORD, 0);
+	if (!head) {
+		count(act.counts, KT_LOST_RING_FULL);
 		return;
+	}
 	body = (struct kt_socket *)(head + 1);
 	head_of_owner(head, owner, &act);
 	body_fill(body, sk);
@@ -388,9 +382,11 @@ INLINE void tcp_close(u64 sk, struct kt_sock *owner, u32 ended)
 		owner->state = KT_S_CLOSED;
 	if (!admit_sock(&act, KT_SOCKET_CLOSE, owner, sk))
 		return;
-	head = socket_reserve(&act);
-	if (!head)
+	head = bpf_ringbuf_reserve(&kt_ring_events, KT_SOCKET_RECORD, 0);
+	if (!head) {
+		count(act.counts, KT_LOST_RING_FULL);
 		return;
+	}
 	body = (struct kt_socket *)(head + 1);
 	head_of_owner(head, owner, &act);
 	body_fill(body, sk);
@@ -621,11 +617,13 @@ INLINE void connect_unix(struct kt_act *act, const struct kt_call *call, u64 sk,
 INLINE void connect_inet(struct kt_act *act, const struct kt_call *call, u64 sk, long ret, u32 tier)
 {
 	struct kt_asked asked = {};
-	struct kt_head *head = socket_reserve(act);
+	struct kt_head *head = bpf_ringbuf_reserve(&kt_ring_events, KT_SOCKET_RECORD, 0);
 	struct kt_socket *body;
 
-	if (!head)
+	if (!head) {
+		count(act->counts, KT_LOST_RING_FULL);
 		return;
+	}
 	body = (struct kt_socket *)(head + 1);
 	head_fill(head, current_task(), KT_SOCKET_CONNECT, tier, act->cgroup_id, act->weight);
 	body_fill(body, sk);
@@ -753,9 +751,11 @@ INLINE void accept__exit(long fd, u32 tier)
 		count(act.counts, KT_FILTERED);
 		return;
 	}
-	head = socket_reserve(&act);
-	if (!head)
+	head = bpf_ringbuf_reserve(&kt_ring_events, KT_SOCKET_RECORD, 0);
+	if (!head) {
+		count(act.counts, KT_LOST_RING_FULL);
 		return;
+	}
 	body = (struct kt_socket *)(head + 1);
 	*head = owner.head;
 	head->tier = tier;
@@ -797,9 +797,11 @@ INLINE void listen__exit(long ret, u32 tier)
 		count(act.counts, KT_FILTERED);
 		return;
 	}
-	head = socket_reserve(&act);
-	if (!head)
+	head = bpf_ringbuf_reserve(&kt_ring_events, KT_SOCKET_RECORD, 0);
+	if (!head) {
+		count(act.counts, KT_LOST_RING_FULL);
 		return;
+	}
 	body = (struct kt_socket *)(head + 1);
 	head_fill(head, task, KT_SOCKET_LISTEN, tier, act.cgroup_id, act.weight);
 	body_fill(body, sk);
@@ -956,9 +958,11 @@ INLINE void snapshot_socket(struct task_struct *task, u64 file)
 		count_kind(kind, KT_NOTE_STATE_FULL);
 	if (owner.state == KT_S_PENDING || !admit_sock(&act, kind, &owner, sk))
 		return;
-	head = socket_reserve(&act);
-	if (!head)
+	head = bpf_ringbuf_reserve(&kt_ring_events, KT_SOCKET_RECORD, 0);
+	if (!head) {
+		count(act.counts, KT_LOST_RING_FULL);
 		return;
+	}
 	body = (struct kt_socket *)(head + 1);
 	head_of_owner(head, &owner, &act);
 	head->tier = KT_TIER_ITERATOR;
