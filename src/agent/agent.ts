@@ -29,6 +29,7 @@ import { BootClock, systemClocks } from './clock.ts';
 import { DrainLoop } from './drain.ts';
 import { HOLD_BYTES, HOLD_DEADLINE_MS, Hold } from './hold.ts';
 import { KERNEL_KINDS } from './kinds.ts';
+import { onceUntilChange } from './log.ts';
 import type { AgentOptions } from './options.ts';
 import { Pipeline } from './pipeline.ts';
 import { preflight } from './preflight.ts';
@@ -112,7 +113,7 @@ export class Agent {
     const wallOffsetNs = (): bigint => this.#clock.wallOffsetNs();
     const hello = { schema: SCHEMA, node, agentVersion: options.version };
     const address = collector?.address ?? options.collector;
-    this.#client = new PublishClient({ address, hello, pool, log: log.child({ part: 'stream' }) });
+    this.#client = new PublishClient({ address, hello, pool, log: onceUntilChange(log.child({ part: 'stream' })) });
     this.#tail = options.tail ? this.#openTail(node, processes, wallOffsetNs, events) : undefined;
     this.#pipeline = new Pipeline({
       workloads: this.#workloads,

@@ -1,5 +1,6 @@
 import { isatty } from 'node:tty';
 import { type Logger, pino } from 'pino';
+import type { StreamLogger } from '../stream/client.ts';
 import { plain } from '../tail/pretty.ts';
 import { openSink } from '../tail/stdout.ts';
 import { BoundedWriter } from '../tail/writer.ts';
@@ -46,6 +47,25 @@ export function openLog(json: boolean): AgentLog {
     log: pino({ base: null }, { write }),
     flush: async (timeoutMs) => {
       await writer.flush(timeoutMs);
+    },
+  };
+}
+
+/**
+ * The stream tries again and again; its log says only what changed: a warning is told once until something else is said.
+ */
+export function onceUntilChange(log: StreamLogger): StreamLogger {
+  let last = '';
+  return {
+    info: (fields: object, message: string) => {
+      last = '';
+      log.info(fields, message);
+    },
+    warn: (fields: object, message: string) => {
+      const state = `${message} ${'reason' in fields ? String(fields.reason) : ''}`;
+      if (state === last) return;
+      last = state;
+      log.warn(fields, message);
     },
   };
 }

@@ -173,7 +173,7 @@ export function agentOptions(
   };
 }
 
-/** Runs until it is stopped. Resolves to the exit code. */
+/** Runs until it is stopped, and ends the process: a half-open connection must not keep it. Resolves for --help alone. */
 export async function run(args: readonly string[]): Promise<number> {
   const options = agentOptions(args, process.env);
   if (options === undefined) {
@@ -181,5 +181,5 @@ export async function run(args: readonly string[]): Promise<number> {
     return 0;
   }
   const { runAgent } = await import('../agent/run.ts');
-  return runAgent(options);
+  process.exit(await runAgent(options));
 }
