@@ -735,32 +735,43 @@ NAMED_EXIT(fchmodat2, named__exit(KT_FILE_CHMOD, ctx->ret, KT_TIER_SYSCALL))
 
 /* ---- raw sys_enter and sys_exit: no perf, no tracefs; every other system call pays for the test of the number ---- */
 
-/* TP_PROTO(struct pt_regs *regs, long id) */
-SEC("tp_btf/sys_enter")
-int BPF_PROG(kt_file_raw_enter, struct pt_regs *regs, long id)
+/* The kind that a call belongs to; 0: none. */
+INLINE u32 raw_kind_of(long id)
 {
-	u64 flags = 0;
-
 	switch (id) {
 	case NR_open:
 	case NR_creat:
 	case NR_openat:
 	case NR_openat2:
+	case NR_open_by_handle_at:
+		return KT_FILE_OPEN;
 	case NR_close:
+		return KT_FILE_CLOSE;
 	case NR_rename:
 	case NR_renameat:
 	case NR_renameat2:
+		return KT_FILE_RENAME;
 	case NR_unlink:
 	case NR_unlinkat:
+		return KT_FILE_UNLINK;
 	case NR_chmod:
 	case NR_fchmod:
 	case NR_fchmodat:
 	case NR_fchmodat2:
-		break;
+		return KT_FILE_CHMOD;
 	default:
 		return 0;
 	}
-	if (IS_COMPAT(current_task()))
+}
+
+/* TP_PROTO(struct pt_regs *regs, long id) */
+SEC("tp_btf/sys_enter")
+int BPF_PROG(kt_file_raw_enter, struct pt_regs *regs, long id)
+{
+	u64 flags = 0;
+	u32 kind = raw_kind_of(id);
+
+	if (!kind || id == NR_open_by_handle_at || !is_raw(kind) || IS_COMPAT(current_task()))
 		return 0;
 	if (id == NR_close)
 		close__enter(ARG1(regs), KT_TIER_RAW_SYSCALL);
@@ -794,42 +805,18 @@ int BPF_PROG(kt_file_raw_exit, struct pt_regs *regs, long ret)
 {
 	long id = SYSCALL_NUMBER(regs);
 	struct kt_open_call call;
+	u32 kind = raw_kind_of(id);
 
-	switch (id) {
-	case NR_open:
-	case NR_creat:
-	case NR_openat:
-	case NR_openat2:
-	case NR_open_by_handle_at:
-	case NR_rename:
-	case NR_renameat:
-	case NR_renameat2:
-	case NR_unlink:
-	case NR_unlinkat:
-	case NR_chmod:
-	case NR_fchmod:
-	case NR_fchmodat:
-	case NR_fchmodat2:
-		break;
-	default:
+	if (!kind || kind == KT_FILE_CLOSE || !is_raw(kind) || IS_COMPAT(current_task()))
 		return 0;
-	}
-	if (IS_COMPAT(current_task()))
-		return 0;
-	switch (id) {
-	case NR_rename:
-	case NR_renameat:
-	case NR_renameat2:
+	switch (kind) {
+	case KT_FILE_RENAME:
 		rename__exit(ret, KT_TIER_RAW_SYSCALL);
 		break;
-	case NR_unlink:
-	case NR_unlinkat:
+	case KT_FILE_UNLINK:
 		named__exit(KT_FILE_UNLINK, ret, KT_TIER_RAW_SYSCALL);
 		break;
-	case NR_chmod:
-	case NR_fchmod:
-	case NR_fchmodat:
-	case NR_fchmodat2:
+	case KT_FILE_CHMOD:
 		named__exit(KT_FILE_CHMOD, ret, KT_TIER_RAW_SYSCALL);
 		break;
 	default:

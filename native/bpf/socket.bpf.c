@@ -871,7 +871,7 @@ int BPF_PROG(kt_socket_raw_enter, struct pt_regs *regs, long id)
 
 	if (id != NR_CONNECT && id != NR_LISTEN)
 		return 0;
-	if (is_compat())
+	if (!is_raw(id == NR_CONNECT ? KT_SOCKET_CONNECT : KT_SOCKET_LISTEN) || is_compat())
 		return 0;
 #if defined(__TARGET_ARCH_x86)
 	args[0] = RD(pt_regs, regs, di);
@@ -903,12 +903,16 @@ int BPF_PROG(kt_socket_raw_exit, struct pt_regs *regs, long ret)
 		return 0;
 	if (is_compat())
 		return 0;
-	if (id == NR_CONNECT)
-		connect__exit(ret, KT_TIER_RAW_SYSCALL);
-	else if (id == NR_LISTEN)
-		listen__exit(ret, KT_TIER_RAW_SYSCALL);
-	else
+	if (id == NR_CONNECT) {
+		if (is_raw(KT_SOCKET_CONNECT))
+			connect__exit(ret, KT_TIER_RAW_SYSCALL);
+	} else if (id == NR_LISTEN) {
+		if (is_raw(KT_SOCKET_LISTEN))
+			listen__exit(ret, KT_TIER_RAW_SYSCALL);
+	} else if (is_raw(KT_SOCKET_ACCEPT) || !kind_on(KT_SOCKET_ACCEPT)) {
+		/* also where nobody wants to hear of it: it gives the connection its owner */
 		accept__exit(ret, KT_TIER_RAW_SYSCALL);
+	}
 	return 0;
 }
 

@@ -154,6 +154,17 @@ INLINE struct kt_config *config(void)
 	return bpf_map_lookup_elem(&kt_config, &zero);
 }
 
+/*
+ * Is the kind taken at raw sys_enter and sys_exit? A dispatcher is there for at least one kind of its family, but meets
+ * the calls of all: one that has a better tier must not be told twice.
+ */
+INLINE int is_raw(u32 kind)
+{
+	struct kt_config *cfg = config();
+
+	return cfg && cfg->raw_kinds & (1u << kind);
+}
+
 INLINE struct kt_counts *counts_of(u32 kind)
 {
 	return bpf_map_lookup_elem(&kt_counters, &kind);

@@ -20,7 +20,7 @@ import {
 } from './native.ts';
 import { DEFAULT_SENSITIVE, encodePrefixes, PREFIX_ENTRIES_MAX, type SensitivePrefixes } from './prefixes.ts';
 import { type ProbeStatus, ProbeSwitch, type TierRefusals } from './probe-switch.ts';
-import { type Family, PROBES, SNAPSHOTS } from './probes.ts';
+import { type Family, PROBES, SNAPSHOTS, type TierName } from './probes.ts';
 import { objectPath, ProgramSet, type Variant } from './program-set.ts';
 import type { EventSource } from './source.ts';
 
@@ -33,6 +33,8 @@ export interface KernelTapOptions {
   readonly sensitive?: SensitivePrefixes | undefined;
   /** Default: fast, and legacy where the kernel refuses that. */
   readonly variant?: Variant | undefined;
+  /** Tiers that may be used; default: all, the best first. */
+  readonly tiers?: readonly TierName[] | undefined;
   readonly addon?: NativeAddon | undefined;
 }
 
@@ -81,7 +83,7 @@ export class KernelTap implements EventSource {
     handle: Handle,
     objectDir: string,
     variant: Variant,
-    { config = DEFAULT_TAP_CONFIG, sensitive = DEFAULT_SENSITIVE }: KernelTapOptions,
+    { config = DEFAULT_TAP_CONFIG, sensitive = DEFAULT_SENSITIVE, tiers }: KernelTapOptions,
   ) {
     const refusals: TierRefusals = new Map();
     const programs = new ProgramSet(addon, handle, objectDir, variant);
@@ -89,7 +91,12 @@ export class KernelTap implements EventSource {
     this.#addon = addon;
     this.#handle = handle;
     this.#programs = programs;
-    this.#probes = new Map(PROBES.map((probe) => [probe.kind, new ProbeSwitch(probe, programs, refusals)]));
+    this.#probes = new Map(
+      PROBES.map((probe) => {
+        const allowed = probe.tiers.filter(({ tier }) => tiers?.includes(tier) ?? true);
+        return [probe.kind, new ProbeSwitch({ ...probe, tiers: allowed }, programs, refusals)];
+      }),
+    );
     this.#config = config;
     this.#identify();
     this.#writeConfig();

@@ -44,7 +44,7 @@ const socketKinds = [KT_SOCKET_CONNECT, KT_SOCKET_ACCEPT, KT_SOCKET_LISTEN, KT_S
 /** Each file act once, by a shell and coreutils in a folder of its own. */
 function actOnFiles(): void {
   writeFileSync(join(dir, 'old'), 'x');
-  const script = 'echo y >> old; chmod 640 old; mv old new; rm new; : < missing';
+  const script = 'truncate -s 3 old; chmod 640 old; mv old new; rm new; : < missing';
   expect(spawnSync('/bin/sh', ['-c', script], { cwd: dir }).stderr.toString()).toMatch(/missing/);
 }
 
@@ -100,10 +100,10 @@ function refusing(refused: (program: string) => boolean): NativeAddon {
 }
 
 test('a kind that has a better tier is not told again by a raw dispatcher that others of its family need', () => {
-  for (const name of ['chmod', 'close', 'renameat2', 'unlinkat', 'openat']) {
+  for (const name of ['close', 'renameat2', 'openat']) {
     const tap = openTap({ addon: refusing((program) => program.endsWith(`_${name}`)) });
     const tiers = tap.enable(fileKinds).map(({ tier }) => tier);
-    expect(tiers.filter((tier) => tier === 'raw_syscall')).toHaveLength(name === 'chmod' ? 0 : 1);
+    expect(tiers.filter((tier) => tier === 'raw_syscall')).toHaveLength(1);
     actOnFiles();
     expect(told(drainAll(tap)), `${name} refused`).toEqual(expected);
     tap.close();
