@@ -1,4 +1,4 @@
-import { access, type FileHandle, open, rename } from 'node:fs/promises';
+import { access, constants, type FileHandle, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FILE_MODE, makeFolder, syncFolder } from './durable-folder.ts';
 
@@ -130,13 +130,13 @@ export class EventFile {
   async #open(): Promise<FileHandle> {
     if (this.#handle !== null) return this.#handle;
     const folder = dirname(this.base);
+    await makeFolder(folder);
     let handle: FileHandle;
     if (this.#path === '') {
-      await makeFolder(folder);
       const path = await freePath(this.base, false);
       handle = await open(path + UNFINISHED, 'wx', FILE_MODE);
       this.#path = path;
-    } else handle = await open(this.#path + UNFINISHED, 'r+');
+    } else handle = await open(this.#path + UNFINISHED, constants.O_RDWR | constants.O_CREAT, FILE_MODE);
     try {
       await syncFolder(folder);
     } catch (error) {

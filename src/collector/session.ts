@@ -4,96 +4,70 @@ import { rowsOf } from '../../proto/columns.ts';
 import {
   type Batch,
   decodePublishRequest,
-  type Hello,
   type NodeFacts,
   type PublishRequest,
   type PublishResponse,
-  type Rejected,
-  SCHEMA,
   type Sparse,
 } from '../../proto/contract.ts';
+import { Acks } from './acks.ts';
 import type { Counters } from './counters.ts';
+import { batchNode, PoisonBatch, ProtocolError, readHello, runName } from './peer.ts';
 import type { EventStore, RunWriter } from './store.ts';
 
 export type PublishCall = ServerDuplexStream<Buffer, Sparse<PublishResponse>>;
 
 /** Longest row: far above what a record of 64 KiB can become, far below what a hostile dictionary could make of it. */
 const LINE_CHARS_MAX = 1 << 20;
-/** Bytes of batches on one stream that are not acknowledged yet. */
-const UNACKED_BYTES_MAX = 8 << 20;
-/** Rejections that the peer has not read yet. */
-const REJECTED_MAX = 256;
-const REASON_CHARS_MAX = 200;
-const RUN_ID_BYTES = 16;
 const HELLO_MS = 10_000;
 /** Rejections that are logged, for a stream; all are counted. */
 const COMPLAINTS_MAX = 10;
-
-/** The peer broke the protocol: the stream ends with this status. */
-class ProtocolError extends Error {
-  readonly code: status;
-
-  constructor(code: status, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
-
-/** A batch that can never be taken. */
-class PoisonBatch extends Error {}
+/** A node's name in the log. */
+const NAME_CHARS_MAX = 253;
 
 interface Peer {
   readonly node: NodeFacts;
-  readonly run: string;
   readonly writer: RunWriter;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }
 
 /**
  * One Publish stream: Hello, then batches one at a time; reading pauses while the store has no room or too much is not
- * acknowledged. Acks follow durability and are cumulative; at most one is in flight.
+ * acknowledged.
  */
 export class Session {
+  /** Resolves when the stream is over. */
+  readonly ended: Promise<void>;
   readonly #call: PublishCall;
   readonly #store: EventStore;
   readonly #counters: Counters;
   readonly #log: Logger;
-  /** Resolves when the stream is over. */
-  readonly ended: Promise<void>;
+  readonly #acks: Acks;
+  readonly #helloTimer: NodeJS.Timeout;
   #peer: Peer | null = null;
-  #lastSeq = 0n;
-  #unackedBytes = 0;
-  #durableSeq = 0n;
-  #ackedSeq = 0n;
-  #rejected: Rejected[] = [];
-  #sending = false;
   #over = false;
   #stopping = false;
-  #working: Promise<void> = Promise.resolve();
-  readonly #waiters: (() => void)[] = [];
   #complaints = 0;
-  readonly #helloTimer: NodeJS.Timeout;
+  #working: Promise<void> = Promise.resolve();
 
   constructor(call: PublishCall, store: EventStore, counters: Counters, log: Logger) {
     this.#call = call;
     this.#store = store;
     this.#counters = counters;
     this.#log = log.child({ peer: call.getPeer() });
+    this.#acks = new Acks((ackedStreamSeq, rejected, sent) => call.write({ ackedStreamSeq, rejected }, sent));
     counters.streams += 1;
     counters.streamsOpened += 1;
-    this.ended = new Promise((resolve) => call.once('close', resolve));
     this.#helloTimer = setTimeout(
       () => this.#fail(new ProtocolError(status.DEADLINE_EXCEEDED, 'no Hello came')),
       HELLO_MS,
     );
-    call.once('close', () => {
-      clearTimeout(this.#helloTimer);
-      counters.streams -= 1;
-      this.#over = true;
-      this.#changed();
+    this.ended = new Promise<void>((resolve) => {
+      call.once('close', () => {
+        clearTimeout(this.#helloTimer);
+        counters.streams -= 1;
+        this.#over = true;
+        this.#acks.end();
+        resolve();
+      });
     });
     call.on('data', (frame: Buffer) => {
       if (this.#over) return;
@@ -105,21 +79,23 @@ export class Session {
         (error: unknown) => this.#fail(error),
       );
     });
-    call.once('end', () => void this.#working.then(() => this.#finish()).catch((error: unknown) => this.#fail(error)));
+    call.once('end', () => void this.#finish());
   }
 
   /** Takes no more, acknowledges what was taken, and ends the stream as UNAVAILABLE. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#call.pause();
-    this.#changed();
     await this.#working;
-    try {
-      await this.#allAcked();
-    } catch {
-      // The store stopped with rows that it could not write: the peer keeps them.
-    }
+    await this.#acks.settled();
     this.#end(status.UNAVAILABLE, 'the collector is shutting down');
+  }
+
+  // The peer sends no more.
+  async #finish(): Promise<void> {
+    await this.#working;
+    await this.#acks.settled();
+    this.#end(status.OK, '');
   }
 
   async #take(frame: Buffer): Promise<void> {
@@ -129,80 +105,54 @@ export class Session {
       this.#peer = this.#greet(frame);
       return;
     }
+    try {
+      const batch = this.#read(frame);
+      if (batch === null) return;
+      await this.#write(batch, this.#peer);
+    } catch (error) {
+      if (!(error instanceof PoisonBatch)) throw error;
+      this.#reject(error.message);
+    }
+    this.#acks.taken(frame.length, this.#store.durable()).catch((error: unknown) => this.#fail(error));
+    if (!this.#stopping) await this.#acks.room();
+  }
+
+  #greet(frame: Buffer): Peer {
+    const { node, agentVersion } = readHello(frame);
+    clearTimeout(this.#helloTimer);
+    const name = node.nodeName.slice(0, NAME_CHARS_MAX);
+    this.#log.info({ node: name, run: runName(node.runId), agent: agentVersion.slice(0, 64) }, 'an agent publishes');
+    return this.#peerOf(node);
+  }
+
+  #peerOf(node: NodeFacts): Peer {
+    return { node, writer: this.#store.writer(node.clusterName, node.nodeName, runName(node.runId)) };
+  }
+
+  // Null: not a batch, nothing to acknowledge. A frame that cannot be decoded is the next batch: they are contiguous.
+  #read(frame: Buffer): Batch | null {
     let request: PublishRequest;
     try {
       request = decodePublishRequest(frame);
     } catch (error) {
-      // Its number cannot be read, but they are contiguous.
-      this.#reject(
-        this.#lastSeq + 1n,
-        `not a PublishRequest: ${error instanceof Error ? error.message : 'undecodable'}`,
-      );
-      await this.#settle(frame.length);
-      return;
+      throw new PoisonBatch(`not a PublishRequest: ${error instanceof Error ? error.message : 'undecodable'}`);
     }
     if (request.hello !== null) throw new ProtocolError(status.INVALID_ARGUMENT, 'a second Hello');
-    const batch = request.batch;
+    const { batch } = request;
     if (batch === null) {
       this.#counters.messagesIgnored += 1;
-      return;
+      return null;
     }
-    if (batch.streamSeq !== this.#lastSeq + 1n) {
-      throw new ProtocolError(status.INVALID_ARGUMENT, `stream_seq ${batch.streamSeq} after ${this.#lastSeq}`);
+    const { nextSeq } = this.#acks;
+    if (batch.streamSeq !== nextSeq) {
+      throw new ProtocolError(status.INVALID_ARGUMENT, `stream_seq ${batch.streamSeq} after ${nextSeq - 1n}`);
     }
-    try {
-      await this.#write(batch, this.#peer);
-    } catch (error) {
-      if (!(error instanceof PoisonBatch)) throw error;
-      this.#reject(batch.streamSeq, error.message);
-    }
-    await this.#settle(frame.length);
-  }
-
-  #greet(frame: Buffer): Peer {
-    let hello: Hello | null;
-    try {
-      hello = decodePublishRequest(frame).hello;
-    } catch {
-      hello = null;
-    }
-    if (hello === null) throw new ProtocolError(status.FAILED_PRECONDITION, 'the first message must be a Hello');
-    if (hello.schema !== SCHEMA) {
-      throw new ProtocolError(
-        status.FAILED_PRECONDITION,
-        `schema ${hello.schema} is not known here: this collector reads ${SCHEMA}`,
-      );
-    }
-    if (hello.node === null || hello.node.runId.length !== RUN_ID_BYTES) {
-      throw new ProtocolError(status.FAILED_PRECONDITION, `Hello.node.run_id must have ${RUN_ID_BYTES} bytes`);
-    }
-    clearTimeout(this.#helloTimer);
-    const peer = this.#peerOf(hello.node);
-    this.#log.info(
-      { node: hello.node.nodeName, cluster: hello.node.clusterName, run: peer.run, agent: hello.agentVersion },
-      'an agent publishes',
-    );
-    return peer;
-  }
-
-  #peerOf(node: NodeFacts): Peer {
-    const run = hex(node.runId);
-    return { node, run, writer: this.#store.writer(node.clusterName, node.nodeName, run) };
-  }
-
-  #batchPeer(batch: Batch, hello: Peer): Peer {
-    if (batch.runId.length !== RUN_ID_BYTES)
-      throw new PoisonBatch(`run_id has ${batch.runId.length} bytes, not ${RUN_ID_BYTES}`);
-    if (batch.firstSeq === 0n) throw new PoisonBatch('first_seq is 0: sequences begin at 1');
-    const run = hex(batch.runId);
-    if (run === hello.run) return hello;
-    if (batch.node === null) throw new PoisonBatch('the run is not that of the Hello and the batch has no node facts');
-    if (hex(batch.node.runId) !== run) throw new PoisonBatch('the node facts are of another run');
-    return this.#peerOf(batch.node);
+    return batch;
   }
 
   async #write(batch: Batch, hello: Peer): Promise<void> {
-    const { node, writer } = this.#batchPeer(batch, hello);
+    const facts = batchNode(batch, hello.node);
+    const { node, writer } = facts === hello.node ? hello : this.#peerOf(facts);
     for (const event of rowsOf(batch, node, Date.now())) {
       if ('refused' in event) {
         this.#refuse(event.refused);
@@ -226,71 +176,13 @@ export class Session {
     this.#counters.refusedEvent(reason);
   }
 
-  #reject(streamSeq: bigint, reason: string): void {
+  #reject(reason: string): void {
     this.#counters.batchesRejected += 1;
     this.#complaints += 1;
     if (this.#complaints <= COMPLAINTS_MAX) {
-      this.#log.warn({ streamSeq: String(streamSeq), reason }, 'a batch was rejected');
+      this.#log.warn({ streamSeq: String(this.#acks.nextSeq), reason }, 'a batch was rejected');
     }
-    this.#rejected.push({ streamSeq, reason: reason.slice(0, REASON_CHARS_MAX) });
-  }
-
-  // The batch is in the store or rejected: acknowledge it with the next commit, and wait here while too much is open.
-  async #settle(bytes: number): Promise<void> {
-    this.#lastSeq += 1n;
-    const seq = this.#lastSeq;
-    this.#unackedBytes += bytes;
-    this.#store.durable().then(
-      () => {
-        this.#durableSeq = seq;
-        this.#unackedBytes -= bytes;
-        this.#changed();
-        // After all of this commit's batches, so that one ack stands for them.
-        setImmediate(() => this.#ack());
-      },
-      (error: unknown) => this.#fail(error),
-    );
-    while (
-      !this.#over &&
-      !this.#stopping &&
-      (this.#unackedBytes > UNACKED_BYTES_MAX || this.#rejected.length > REJECTED_MAX)
-    ) {
-      await this.#change();
-    }
-  }
-
-  #change(): Promise<void> {
-    return new Promise<void>((resolve) => this.#waiters.push(resolve));
-  }
-
-  #changed(): void {
-    for (const wake of this.#waiters.splice(0)) wake();
-  }
-
-  #ack(): void {
-    if (this.#sending || this.#over || this.#durableSeq === this.#ackedSeq) return;
-    const seq = this.#durableSeq;
-    const rejected = this.#rejected.filter(({ streamSeq }) => streamSeq <= seq);
-    this.#rejected = this.#rejected.filter(({ streamSeq }) => streamSeq > seq);
-    this.#sending = true;
-    this.#call.write({ ackedStreamSeq: seq, rejected }, () => {
-      this.#sending = false;
-      this.#ackedSeq = seq;
-      this.#changed();
-      this.#ack();
-    });
-  }
-
-  async #allAcked(): Promise<void> {
-    if (this.#durableSeq < this.#lastSeq) await this.#store.durable();
-    this.#ack();
-    while (!this.#over && this.#ackedSeq < this.#lastSeq) await this.#change();
-  }
-
-  // The peer sends no more.
-  async #finish(): Promise<void> {
-    await this.#allAcked();
-    this.#end(status.OK, '');
+    this.#acks.reject(reason);
   }
 
   #fail(error: unknown): void {
@@ -308,7 +200,7 @@ export class Session {
   #end(code: status, details: string): void {
     if (this.#over) return;
     this.#over = true;
-    this.#changed();
+    this.#acks.end();
     if (code === status.OK) this.#call.end();
     // grpc-js sends the status after what was written before.
     else this.#call.emit('error', { code, details });

@@ -1,0 +1,63 @@
+import { status } from '@grpc/grpc-js';
+import { type Batch, decodePublishRequest, type Hello, type NodeFacts, SCHEMA } from '../../proto/contract.ts';
+
+const RUN_ID_BYTES = 16;
+
+/** The peer broke the protocol: the stream ends with this status. */
+export class ProtocolError extends Error {
+  readonly code: status;
+
+  constructor(code: status, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** A batch that can never be taken. */
+export class PoisonBatch extends Error {}
+
+/** A Hello that was accepted. */
+export interface Greeting {
+  readonly node: NodeFacts;
+  readonly agentVersion: string;
+}
+
+/** A run id in hex. */
+export function runName(runId: Uint8Array): string {
+  return Buffer.from(runId).toString('hex');
+}
+
+function decodeHello(frame: Uint8Array): Hello | null {
+  try {
+    return decodePublishRequest(frame).hello;
+  } catch {
+    return null;
+  }
+}
+
+/** Reads a stream's first message. Throws ProtocolError (FAILED_PRECONDITION). */
+export function readHello(frame: Uint8Array): Greeting {
+  const refuse = (message: string): never => {
+    throw new ProtocolError(status.FAILED_PRECONDITION, message);
+  };
+  const hello = decodeHello(frame) ?? refuse('the first message must be a Hello');
+  if (hello.schema !== SCHEMA) refuse(`schema ${hello.schema} is not known here: this collector reads ${SCHEMA}`);
+  const { node, agentVersion } = hello;
+  if (node === null || node.runId.length !== RUN_ID_BYTES) {
+    return refuse(`Hello.node.run_id must have ${RUN_ID_BYTES} bytes`);
+  }
+  return { node, agentVersion };
+}
+
+/** Facts of the run that took the batch: those of the Hello, or its own. Throws PoisonBatch. */
+export function batchNode(batch: Batch, hello: NodeFacts): NodeFacts {
+  if (batch.runId.length !== RUN_ID_BYTES) {
+    throw new PoisonBatch(`run_id has ${batch.runId.length} bytes, not ${RUN_ID_BYTES}`);
+  }
+  if (batch.firstSeq === 0n) throw new PoisonBatch('first_seq is 0: sequences begin at 1');
+  const run = runName(batch.runId);
+  if (run === runName(hello.runId)) return hello;
+  if (batch.node === null) throw new PoisonBatch('the run is not that of the Hello and the batch has no node facts');
+  if (runName(batch.node.runId) !== run) throw new PoisonBatch('the node facts are of another run');
+  return batch.node;
+}
