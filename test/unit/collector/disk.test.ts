@@ -119,7 +119,7 @@ describe('an ack', () => {
     await agent.batch(openBatch(1n, 1n, 3)).untilAcked(1n);
     expect(collector.stats()).toMatchObject({ diskErrors: 1, blocked: null });
     // The same bytes at the same place, twice.
-    expect(write.mock.calls.map((call) => call[3])).toEqual([0, 0]);
+    expect((write.mock.calls as unknown[][]).map((call) => call[3])).toEqual([0, 0]);
     expect(rowsUnder(out, true)).toHaveLength(3);
   });
 });
