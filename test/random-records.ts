@@ -95,7 +95,7 @@ function path(random: Random, optional: boolean): PathPlan {
   if (optional && random.chance(0.2)) return noPath();
   const depth = random.chance(0.01) ? 100 + random.below(200) : random.below(7);
   const names = Array.from({ length: depth }, () => name(random));
-  let string = Buffer.alloc(0);
+  let string: Buffer = Buffer.alloc(0);
   if (random.chance(0.3)) {
     string = random.chance(0.7) ? Buffer.from(random.pick(EDGE_STRINGS)) : random.bytes(random.pick(LENGTHS));
   }

@@ -311,8 +311,7 @@ export class BatchEncoder {
     if (weight === 0) at = fieldU32(out, at, EVENT_EXISTING, 1);
     else if (weight !== 1) at = fieldU32(out, at, EVENT_WEIGHT, weight);
     const bodyTag = BODY_TAGS[kind] as number;
-    out.setUint8(at, bodyTag & 0xff);
-    out.setUint8(at + 1, bodyTag >>> 8);
+    out.setUint16(at, bodyTag, true);
     const bodyAt = at + 2;
     const end = this.writeBody(kind, bodyAt + bodyReserved);
     patchLength(out, bodyAt, bodyReserved, end - bodyAt - bodyReserved);

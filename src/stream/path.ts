@@ -2,7 +2,7 @@
 
 import { KT_PATH_NONE, KT_PATH_TRUNCATED, PATH } from '../kernel/layout.gen.ts';
 import type { RecordWindow } from './record.ts';
-import { copy, tag, VARINT, varint32, varint32Length } from './wire.ts';
+import { copy, fieldU32, presentU32, tag, VARINT, varint32Length } from './wire.ts';
 
 const SLASH = 0x2f;
 const DOT = 0x2e;
@@ -103,11 +103,9 @@ export function fieldPath(
     (state === 0 ? 0 : 1 + varint32Length(state)) +
     1 +
     varint32Length(source);
-  out.setUint8(at, tagByte);
-  let next = varint32(out, at + 1, inner);
+  let next = presentU32(out, at, tagByte, inner);
   if (text > 0) {
-    out.setUint8(next, PATH_BYTES);
-    next = varint32(out, next + 1, text);
+    next = presentU32(out, next, PATH_BYTES, text);
     if (plain) {
       writeComponents(out, next, next + text, record.view, record.start + from);
       next += text;
@@ -115,10 +113,5 @@ export function fieldPath(
       next = writePathText(out, next, record, struct, from, text);
     }
   }
-  if (state !== 0) {
-    out.setUint8(next, PATH_STATE);
-    next = varint32(out, next + 1, state);
-  }
-  out.setUint8(next, PATH_SOURCE);
-  return varint32(out, next + 1, source);
+  return presentU32(out, fieldU32(out, next, PATH_STATE, state), PATH_SOURCE, source);
 }

@@ -57,9 +57,7 @@ export function varint64(out: DataView, at: number, low: number, high: number): 
 
 /** A uint32, bool or enum field; 0 is proto3's default and is left out. */
 export function fieldU32(out: DataView, at: number, tagByte: number, value: number): number {
-  if (value === 0) return at;
-  out.setUint8(at, tagByte);
-  return varint32(out, at + 1, value);
+  return value === 0 ? at : presentU32(out, at, tagByte, value);
 }
 
 /** Likewise with a two-byte tag (field 16 and up). */
@@ -70,14 +68,17 @@ export function fieldU32Tag2(out: DataView, at: number, tagBytes: number, value:
 
 /** An `optional` uint32 field that is present, also when 0. */
 export function presentU32(out: DataView, at: number, tagByte: number, value: number): number {
+  if (value >>> 7 === 0) {
+    out.setUint16(at, tagByte | (value << 8), true);
+    return at + 2;
+  }
   out.setUint8(at, tagByte);
   return varint32(out, at + 1, value);
 }
 
 /** Likewise with a two-byte tag. */
 export function presentU32Tag2(out: DataView, at: number, tagBytes: number, value: number): number {
-  out.setUint8(at, tagBytes & 0xff);
-  out.setUint8(at + 1, tagBytes >>> 8);
+  out.setUint16(at, tagBytes, true);
   return varint32(out, at + 2, value);
 }
 
@@ -90,8 +91,7 @@ export function fieldU64(out: DataView, at: number, tagByte: number, low: number
 /** Likewise with a two-byte tag. */
 export function fieldU64Tag2(out: DataView, at: number, tagBytes: number, low: number, high: number): number {
   if ((low | high) === 0) return at;
-  out.setUint8(at, tagBytes & 0xff);
-  out.setUint8(at + 1, tagBytes >>> 8);
+  out.setUint16(at, tagBytes, true);
   return varint64(out, at + 2, low, high);
 }
 
@@ -103,9 +103,7 @@ export function presentU64(out: DataView, at: number, tagByte: number, low: numb
 
 /** A sint32 field; 0 is left out. */
 export function fieldS32(out: DataView, at: number, tagByte: number, value: number): number {
-  if (value === 0) return at;
-  out.setUint8(at, tagByte);
-  return varint32(out, at + 1, (value << 1) ^ (value >> 31));
+  return value === 0 ? at : presentU32(out, at, tagByte, (value << 1) ^ (value >> 31));
 }
 
 /** An int32 field: negative values are sign-extended to ten bytes; 0 is left out. */
@@ -152,8 +150,7 @@ export function fieldBytesTag2(
 /** A bytes field with a two-byte tag of a whole array; none is left out. */
 export function fieldArrayTag2(out: DataView, at: number, tagBytes: number, from: Uint8Array): number {
   if (from.length === 0) return at;
-  out.setUint8(at, tagBytes & 0xff);
-  out.setUint8(at + 1, tagBytes >>> 8);
+  out.setUint16(at, tagBytes, true);
   return copyArray(out, varint32(out, at + 2, from.length), from);
 }
 
@@ -166,8 +163,7 @@ export function elementTag2(
   start: number,
   length: number,
 ): number {
-  out.setUint8(at, tagBytes & 0xff);
-  out.setUint8(at + 1, tagBytes >>> 8);
+  out.setUint16(at, tagBytes, true);
   return copy(out, varint32(out, at + 2, length), from, start, length);
 }
 
@@ -210,11 +206,9 @@ export function patchLength(out: DataView, at: number, reserved: number, length:
   if (reserved === 1) {
     out.setUint8(at, length);
   } else if (reserved === 2) {
-    out.setUint8(at, (length & 0x7f) | 0x80);
-    out.setUint8(at + 1, length >>> 7);
+    out.setUint16(at, (length & 0x7f) | 0x80 | ((length << 1) & 0x7f00), true);
   } else {
-    out.setUint8(at, (length & 0x7f) | 0x80);
-    out.setUint8(at + 1, ((length >>> 7) & 0x7f) | 0x80);
+    out.setUint16(at, (length & 0x7f) | 0x8080 | ((length << 1) & 0x7f00), true);
     out.setUint8(at + 2, length >>> 14);
   }
 }
