@@ -37,12 +37,9 @@ export async function runAgent(options: AgentOptions): Promise<number> {
     await flush(LOG_STOP_MS);
     return 1;
   }
-  log.info(
-    options.standalone
-      ? { events: options.outDir, uptime_ms: Math.round(performance.now()) }
-      : { collector: options.collector, uptime_ms: Math.round(performance.now()) },
-    options.standalone ? 'watching this host; the embedded collector writes to' : 'watching this node',
-  );
+  const uptime_ms = Math.round(performance.now());
+  if (options.standalone) log.info({ events: options.outDir, uptime_ms }, 'watching this host');
+  else log.info({ collector: options.collector, uptime_ms }, 'watching this node');
   const why = await stopping;
   log.info({ why }, 'stopping');
   const ledger = await agent.stop();

@@ -6,12 +6,14 @@ import { prettyLine } from './pretty.ts';
 export interface Renderer {
   readonly render: (row: EventRow) => string;
   readonly renderDropped: (count: number) => string;
+  readonly byTime: boolean;
 }
 
 /** NDJSON: the public columns, at most LINE_BYTES_MAX bytes a line. */
 export const JSON_LINES: Renderer = {
   render: (row) => fitLine(row.line(), () => row.row()),
   renderDropped: (count) => `{"kind":"kerntap.tail_dropped","count":${count}}`,
+  byTime: false,
 };
 
 /** For people. `columns`: the terminal's width at the time, 0 where there is none. */
@@ -19,5 +21,6 @@ export function prettyLines(colour: boolean, columns: () => number): Renderer {
   return {
     render: (row) => prettyLine(row.row(), colour, columns()),
     renderDropped: (count) => `... ${count} events were not shown (the collector has them)`,
+    byTime: true,
   };
 }

@@ -6,6 +6,7 @@
 
 import { type EventRow, rowsOf } from '../../proto/columns.ts';
 import { decodeBatch, type Event, encodeBatch, type NodeFacts, type Sparse } from '../../proto/contract.ts';
+import { HEAD } from '../kernel/layout.gen.ts';
 import type { Workload } from '../kubernetes/workload.ts';
 import { TokenBucket } from './budget.ts';
 import { LINE_BYTES_MAX } from './line.ts';
@@ -34,6 +35,8 @@ export interface TailOptions {
   /** Bytes of lines a second; 0: no limit. */
   readonly bytesPerSecond: number;
   readonly wallOffsetNs: () => bigint;
+  /** Lines of one drain in the order of their times, not of the stream. */
+  readonly byTime?: boolean;
   readonly queueBytes?: number;
   readonly now?: () => number;
 }
@@ -55,11 +58,10 @@ export interface TailCounts {
   dropped: number;
 }
 
-interface WaitingRecord {
-  readonly at: number;
-  readonly workload: Workload;
-  readonly sequence: number;
-}
+/** A kernel record in the slab, or one of the agent's own events as a batch. */
+type Waiting =
+  | { readonly at: number; readonly workload: Workload; readonly sequence: number; readonly timeNs: number }
+  | { readonly batch: Uint8Array; readonly timeNs: number };
 
 type OwnEvent = Sparse<Pick<Event, 'loss' | 'pod' | 'probe'>>;
 
@@ -72,8 +74,9 @@ export class Tail {
   readonly #wanted: Uint8Array;
   /** Records that wait, 8-byte aligned; begins anew whenever it ran empty. */
   readonly #slab: Uint8Array;
+  readonly #slabView: DataView;
   #used = 0;
-  #waiting: (WaitingRecord | Uint8Array)[] = [];
+  #waiting: Waiting[] = [];
   #next = 0;
   #turn: NodeJS.Immediate | undefined;
   #pause: NodeJS.Timeout | undefined;
@@ -91,6 +94,7 @@ export class Tail {
     this.#wanted = new Uint8Array(256).fill(kinds === undefined ? 1 : 0);
     for (const kind of kinds?.numbers ?? []) this.#wanted[kind] = 1;
     this.#slab = new Uint8Array(options.queueBytes ?? QUEUE_BYTES);
+    this.#slabView = new DataView(this.#slab.buffer);
   }
 
   /** One kernel record that was encoded under `sequence`. Copies it or drops it; never waits. */
@@ -105,7 +109,11 @@ export class Tail {
       return;
     }
     this.#slab.set(buf.subarray(offset, offset + length), this.#used);
-    this.#waiting.push({ at: this.#used, workload, sequence });
+    const view = this.#slabView;
+    const ktime = this.#used + HEAD.ktime;
+    // Sorts; beyond 104 days of uptime to some ns only.
+    const timeNs = view.getUint32(ktime + 4, true) * 2 ** 32 + view.getUint32(ktime, true);
+    this.#waiting.push({ at: this.#used, workload, sequence, timeNs });
     this.#used = end;
     this.#schedule();
   }
@@ -124,7 +132,7 @@ export class Tail {
     }
     const firstSeq = BigInt(sequence);
     const batch = { runId: node.runId, firstSeq, baseTimeNs: timeNs, wallOffsetNs: wallOffsetNs(), events: [event] };
-    this.#waiting.push(encodeBatch(batch));
+    this.#waiting.push({ batch: encodeBatch(batch), timeNs: Number(timeNs) });
     this.#schedule();
   }
 
@@ -142,6 +150,7 @@ export class Tail {
 
   /** Renders what waits, whatever time it takes, and gives the reader `timeoutMs`; true: everything left. */
   async flush(timeoutMs: number): Promise<boolean> {
+    this.#order();
     while (this.#next < this.#waiting.length) this.#renderNext();
     this.#rewind();
     this.#toldAtMs = Number.NEGATIVE_INFINITY;
@@ -168,6 +177,7 @@ export class Tail {
     this.#turn = undefined;
     this.#pause = undefined;
     const until = performance.now() + TURN_MS;
+    this.#order();
     while (this.#next < this.#waiting.length) {
       this.#renderNext();
       if (performance.now() >= until) break;
@@ -175,6 +185,12 @@ export class Tail {
     if (this.#next < this.#waiting.length) this.#pause = setTimeout(this.#work, PAUSE_MS);
     else this.#rewind();
   };
+
+  /** The rings of one drain come one after the other; people read by time. */
+  #order(): void {
+    if (!this.#options.byTime || this.#next > 0) return;
+    this.#waiting.sort((a, b) => a.timeNs - b.timeNs);
+  }
 
   #rewind(): void {
     this.#waiting = [];
@@ -185,8 +201,8 @@ export class Tail {
   #renderNext(): void {
     const item = this.#waiting[this.#next++];
     if (item === undefined) return;
-    if (item instanceof Uint8Array) {
-      this.#write(item);
+    if ('batch' in item) {
+      this.#write(item.batch);
       return;
     }
     const { encodeOne, wallOffsetNs } = this.#options;

@@ -122,6 +122,21 @@ describe('the tail', () => {
     expect(sink.rows().map((row) => row['file_path'])).toEqual(Array.from({ length: 50 }, (_, i) => `/${i}`));
   });
 
+  it('for people puts the events of one drain in the order of their times', async () => {
+    const { tail, sink, offer } = makeTail({ byTime: true });
+    for (const [file, ktime] of [
+      ['/c', 30n],
+      ['/a', 10n],
+      ['/b', 20n],
+      ['/d', 2n ** 40n],
+    ] as const) {
+      const head = makeHead({ tgid: 5, tid: 5, ktime });
+      offer(recordBytes({ head, body: makeFile('file.open', { path: kernelPath(file) }) }), KT_FILE_OPEN);
+    }
+    await tail.flush(1000);
+    expect(sink.rows().map((row) => row['file_path'])).toEqual(['/a', '/b', '/c', '/d']);
+  });
+
   it('keeps to the kinds that it was asked for', async () => {
     const { tail, sink, offer } = makeTail({
       kinds: { numbers: new Set([KT_PROCESS_EXEC]), own: new Set(['kerntap.pod']) },
