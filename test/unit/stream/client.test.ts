@@ -56,7 +56,9 @@ async function rig(behaviour: Behaviour, options: Partial<PublishClientOptions> 
       const path = kernelPath(
         `/${Array.from({ length: Math.ceil(pathBytes / 200) }, () => 'x'.repeat(199)).join('/')}`,
       );
-      const { bytes } = drainBuffer([recordBytes({ head: makeHead(), body: makeFile('file.open', { path }) })]);
+      // The inode tells the sequence: contents that moved to another batch would show.
+      const body = makeFile('file.open', { path, inode: BigInt(encoder.sequence) });
+      const { bytes } = drainBuffer([recordBytes({ head: makeHead(), body })]);
       expect(encoder.add(bytes, 0, HOST)).toBeGreaterThan(0);
     }
     const batch = encoder.finish(0n);
@@ -72,7 +74,11 @@ function sequences(collector: CollectorDouble): number[] {
   const seen = new Set<number>();
   for (const batch of collector.batches) {
     expect(batch.runId).toBe(RUN.toString('latin1'));
-    for (let i = 0; i < batch.events.length; i++) seen.add(Number(batch.firstSeq) + i);
+    for (const [i, event] of batch.events.entries()) {
+      const sequence = Number(batch.firstSeq) + i;
+      expect(event).toMatchObject({ fileOpen: { inode: String(sequence) } });
+      seen.add(sequence);
+    }
   }
   return [...seen].sort((a, b) => a - b);
 }
@@ -229,6 +235,23 @@ describe('PublishClient', () => {
     if (stream !== undefined) acknowledge(stream, 1);
     await until(() => client.depth.batches === 0);
     expect(sequences(collector)).toEqual(upTo(150));
+  });
+
+  it('uses buffers again while others are on their way, and never one that is', async () => {
+    const { collector, client, pool, send } = await rig((seen, index) => {
+      if (index % 4 === 3) acknowledge(seen, index);
+    });
+    let largest = 0;
+    for (let i = 0; i < 150; i++) {
+      send(14, 4000);
+      if (i % 10 === 9) await until(() => client.depth.batches < 4);
+      largest = Math.max(largest, pool.idleBytes);
+    }
+    collector.behaviour = acknowledge;
+    send();
+    await until(() => client.depth.batches === 0);
+    expect(largest).toBeGreaterThan(0);
+    expect(sequences(collector)).toEqual(upTo(150 * 14 + 3));
   });
 
   it('half-closes now and then, awaits the last acknowledgements and goes on with a new stream', async () => {
