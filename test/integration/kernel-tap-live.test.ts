@@ -93,6 +93,13 @@ describe('settings while probes are on', () => {
   });
 });
 
+test('a pipe that is opened by way of /dev/fd has no name of its own, and is told all the same', () => {
+  const tap = openTap(KT_FILE_OPEN);
+  const child = spawnSync('/bin/bash', ['-c', 'read -r line < <(echo text)'], { cwd: dir });
+  const opens = drainAll(tap).filter((one) => one.kind === KT_FILE_OPEN && one.tgid === child.pid);
+  expect(opens.map(({ path }) => path)).toContain('/pipe');
+});
+
 test('what this process opens itself is counted, not told', () => {
   const tap = openTap(KT_FILE_OPEN);
   const before = counterOf(tap, KT_FILE_OPEN, KT_SELF);
