@@ -1,4 +1,4 @@
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { EVENT_COLLECTOR } from '../../proto/contract.ts';
 import { type CollectorStats, Counters } from './counters.ts';
@@ -71,7 +71,10 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     Publish: (call: PublishCall) => {
       if (sessions.size >= settings.maxStreams) {
         counters.streamsRefused += 1;
-        call.emit('error', { code: 8, details: `this collector has its ${settings.maxStreams} streams` });
+        call.emit('error', {
+          code: status.RESOURCE_EXHAUSTED,
+          details: `this collector has its ${settings.maxStreams} streams`,
+        });
         return;
       }
       const session = new Session(call, store, counters, log);

@@ -229,6 +229,33 @@ describe('what a peer may get wrong', () => {
     expect(rowsUnder(out, true)).toHaveLength(1);
   });
 
+  test('a frame above 4 MiB ends its stream', async () => {
+    await start();
+    const other = publisher().hello();
+    const agent = publisher()
+      .hello()
+      .raw(Buffer.alloc((4 << 20) + 1));
+    expect(await failure(agent)).toMatch(/^8 RESOURCE_EXHAUSTED/);
+    await other.batch(openBatch(1n, 1n, 1)).untilAcked(1n);
+    expect(other.acked).toBe(1n);
+  });
+
+  test('one stream too many is told so, until another one ends', async () => {
+    await start({ maxStreams: 1 });
+    const first = publisher()
+      .hello()
+      .batch(openBatch(1n, 1n, 1));
+    await first.untilAcked(1n);
+    expect(await failure(publisher().hello())).toBe('8 RESOURCE_EXHAUSTED: this collector has its 1 streams');
+    first.close();
+    await expect.poll(() => collector.stats().streams).toBe(0);
+    const later = publisher()
+      .hello()
+      .batch(openBatch(1n, 1n, 1));
+    await later.untilAcked(1n);
+    expect(later.acked).toBe(1n);
+  });
+
   test('a message from a later contract is ignored', async () => {
     await start();
     const agent = publisher()
