@@ -11,11 +11,11 @@ export class Backoff {
     this.random = random;
   }
 
-  /** The next delay: between half and all of min * 2^attempt, at most max. */
+  /** The next delay, ms: between half and all of min * 2^n for the n-th failure, at most max; never below min. */
   next(): number {
-    const ceiling = Math.min(this.maxMs, this.minMs * 2 ** Math.min(this.attempt, 30));
     this.attempt++;
-    return Math.max(this.minMs, Math.round(ceiling * (0.5 + this.random() / 2)));
+    const ceiling = Math.min(this.maxMs, this.minMs * 2 ** Math.min(this.attempt, 30));
+    return Math.round(Math.max(this.minMs, ceiling * (0.5 + this.random() / 2)));
   }
 
   /** Something worked: begin anew. */

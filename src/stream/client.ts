@@ -7,7 +7,8 @@ import { Backoff } from './backoff.ts';
 import { type EncodedBatch, frame } from './batch.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { Connection, type Ended } from './connection.ts';
-import { KIND_NAMES, KIND_SLOTS } from './event-kinds.ts';
+import { addKinds, type DeliveryLoss, DeliveryLosses } from './delivery-losses.ts';
+import { KIND_SLOTS } from './event-kinds.ts';
 import { type QueueDepth, SendQueue } from './send-queue.ts';
 
 /** pino's calls, as far as they are needed. */
@@ -40,15 +41,6 @@ export interface PublishClientOptions {
   readonly random?: () => number;
 }
 
-/** `queue`: dropped here; `collector`: refused there. */
-export interface DeliveryLoss {
-  readonly stage: 'queue' | 'collector';
-  readonly reason: string;
-  readonly kind: string;
-  /** Events in this run; only grows. */
-  readonly total: number;
-}
-
 /** How long a collector may take to end a stream on which nothing is under way, at shutdown. */
 const FAREWELL_MS = 1000;
 
@@ -78,7 +70,7 @@ export class PublishClient {
   private readonly inFlightBytes: number;
   private readonly ackDeadlineMs: number;
   private readonly backoff: Backoff;
-  private readonly lost = new Map<string, { stage: 'queue' | 'collector'; reason: string; kinds: Float64Array }>();
+  private readonly lost = new DeliveryLosses();
   private lastStreamSeq = 0;
   private ackedStreamSeq = 0;
   private blocked = false;
@@ -115,27 +107,21 @@ export class PublishClient {
   send(batch: EncodedBatch): void {
     addKinds(this.accepted, batch.kinds);
     if (this.current.name === 'closed') {
-      this.count('queue', 'closed', batch);
+      this.lost.add('queue', 'closed', batch);
       return;
     }
     this.queue.push(batch);
     while (this.queue.bytes > this.queueBytes) {
       const dropped = this.queue.dropOldestUnsent();
       if (dropped === undefined) break;
-      this.count('queue', dropped.sent ? 'evicted_unconfirmed' : 'overflow', dropped.batch);
+      this.lost.add('queue', dropped.sent ? 'evicted_unconfirmed' : 'overflow', dropped.batch);
     }
     this.pump();
   }
 
   /** Totals of what did not arrive, by stage, reason and kind: the source of kerntap.loss. */
   losses(): DeliveryLoss[] {
-    const out: DeliveryLoss[] = [];
-    for (const { stage, reason, kinds } of this.lost.values()) {
-      for (const [kind, total] of kinds.entries()) {
-        if (total > 0) out.push({ stage, reason, kind: KIND_NAMES.get(kind) ?? `kind_${kind}`, total });
-      }
-    }
-    return out;
+    return this.lost.totals();
   }
 
   /**
@@ -234,7 +220,7 @@ export class PublishClient {
       const rejected = this.queue.take(Number(streamSeq));
       if (rejected === undefined) continue;
       const { firstSeq, events } = rejected.batch;
-      this.count('collector', 'rejected', rejected.batch);
+      this.lost.add('collector', 'rejected', rejected.batch);
       this.log.warn({ reason, first_seq: firstSeq, events }, 'the collector refused a batch');
     }
     for (const { batch } of this.queue.confirm(acked)) addKinds(this.confirmed, batch.kinds);
@@ -302,24 +288,10 @@ export class PublishClient {
     this.timer = setTimeout(() => this.connect(), delay);
   }
 
-  private count(stage: 'queue' | 'collector', reason: string, batch: EncodedBatch): void {
-    const key = `${stage} ${reason}`;
-    let entry = this.lost.get(key);
-    if (entry === undefined) {
-      entry = { stage, reason, kinds: new Float64Array(KIND_SLOTS) };
-      this.lost.set(key, entry);
-    }
-    addKinds(entry.kinds, batch.kinds);
-  }
-
   private stopTimers(): void {
     clearTimeout(this.timer);
     clearTimeout(this.ackTimer);
     this.timer = undefined;
     this.ackTimer = undefined;
   }
-}
-
-function addKinds(sum: Float64Array, kinds: Uint32Array): void {
-  for (let i = 0; i < kinds.length; i++) sum[i] = (sum[i] as number) + (kinds[i] as number);
 }

@@ -3,32 +3,15 @@
 // them are appended to one buffer.
 
 import { type Event, encodeBatch, type Sparse } from '../../proto/contract.ts';
-import {
-  HEAD,
-  KT_FILE_CHMOD,
-  KT_FILE_CLOSE,
-  KT_FILE_OPEN,
-  KT_FILE_RENAME,
-  KT_FILE_UNLINK,
-  KT_PROCESS_EXEC,
-  KT_PROCESS_EXIT,
-  KT_PROCESS_IO_URING,
-  KT_RECORD_MAX,
-  KT_SOCKET_ACCEPT,
-  KT_SOCKET_CLOSE,
-  KT_SOCKET_CONNECT,
-  KT_SOCKET_LISTEN,
-} from '../kernel/layout.gen.ts';
+import { HEAD, KT_RECORD_MAX } from '../kernel/layout.gen.ts';
 import type { Workload } from '../kubernetes/workload.ts';
 import { type EncodedBatch, FRAME_HEADROOM } from './batch.ts';
 import { BufferPool, POOLED_BYTES_MAX } from './buffer-pool.ts';
+import { bodyBound, bodyTag, writeBody } from './event-bodies.ts';
 import { KIND_LOSS, KIND_POD, KIND_PROBE, KIND_SLOTS } from './event-kinds.ts';
-import { fileBound, writeChmod, writeFileClose, writeOpen, writeRename, writeUnlink } from './file-bodies.ts';
-import { EXIT_BOUND, execBound, IO_URING_BOUND, writeExec, writeExit, writeIoUring } from './process-bodies.ts';
 import { PROCESS_BOUND, ProcessDictionary, writeProcess } from './process-dictionary.ts';
 import type { ProcessTable } from './processes.ts';
 import { REFUSAL_REASONS, REFUSED_TOO_BIG, RecordWindow } from './record.ts';
-import { socketBound, writeAccept, writeConnect, writeListen, writeSocketClose } from './socket-bodies.ts';
 import {
   BYTES,
   copyArray,
@@ -38,7 +21,6 @@ import {
   lengthBytes,
   patchLength,
   tag,
-  tag2,
   VARINT,
   varint32,
   varint64,
@@ -78,21 +60,6 @@ const EVENT_ACTOR = tag(4, VARINT);
 const EVENT_TIER = tag(5, VARINT);
 const EVENT_EXISTING = tag(6, VARINT);
 const EVENT_WEIGHT = tag(7, VARINT);
-
-/** Field number of a kind's body in Event, as its two-byte tag. */
-const BODY_TAGS = new Int32Array(256);
-BODY_TAGS[KT_PROCESS_EXEC] = tag2(16, BYTES);
-BODY_TAGS[KT_PROCESS_EXIT] = tag2(17, BYTES);
-BODY_TAGS[KT_PROCESS_IO_URING] = tag2(19, BYTES);
-BODY_TAGS[KT_FILE_OPEN] = tag2(24, BYTES);
-BODY_TAGS[KT_FILE_CLOSE] = tag2(25, BYTES);
-BODY_TAGS[KT_FILE_RENAME] = tag2(26, BYTES);
-BODY_TAGS[KT_FILE_UNLINK] = tag2(27, BYTES);
-BODY_TAGS[KT_FILE_CHMOD] = tag2(28, BYTES);
-BODY_TAGS[KT_SOCKET_CONNECT] = tag2(32, BYTES);
-BODY_TAGS[KT_SOCKET_ACCEPT] = tag2(33, BYTES);
-BODY_TAGS[KT_SOCKET_LISTEN] = tag2(34, BYTES);
-BODY_TAGS[KT_SOCKET_CLOSE] = tag2(35, BYTES);
 
 /** The agent's own events: exactly one of the three. */
 export type OwnEvent = Sparse<Pick<Event, 'loss'>> | Sparse<Pick<Event, 'pod'>> | Sparse<Pick<Event, 'probe'>>;
@@ -157,7 +124,7 @@ export class BatchEncoder {
     const refusal = record.open(buf, offset);
     if (refusal !== 0) return this.refuse(refusal, record.kind);
     const { kind } = record;
-    const bound = this.bodyBound(kind);
+    const bound = bodyBound(record);
     const entry = this.workloads.entry(workload);
     const known = this.workloads.has(entry);
     let need = EVENT_BOUND + bound;
@@ -310,10 +277,9 @@ export class BatchEncoder {
     const weight = record.i32(HEAD.weight);
     if (weight === 0) at = fieldU32(out, at, EVENT_EXISTING, 1);
     else if (weight !== 1) at = fieldU32(out, at, EVENT_WEIGHT, weight);
-    const bodyTag = BODY_TAGS[kind] as number;
-    out.setUint16(at, bodyTag, true);
+    out.setUint16(at, bodyTag(kind), true);
     const bodyAt = at + 2;
-    const end = this.writeBody(kind, bodyAt + bodyReserved);
+    const end = writeBody(out, bodyAt + bodyReserved, record);
     patchLength(out, bodyAt, bodyReserved, end - bodyAt - bodyReserved);
     patchLength(out, lengthAt, reserved, end - lengthAt - reserved);
     this.at = end;
@@ -346,48 +312,5 @@ export class BatchEncoder {
     }
     this.lastLow = low;
     this.lastHigh = high;
-  }
-
-  private bodyBound(kind: number): number {
-    switch (kind) {
-      case KT_PROCESS_EXEC:
-        return execBound(this.record);
-      case KT_PROCESS_EXIT:
-        return EXIT_BOUND;
-      case KT_PROCESS_IO_URING:
-        return IO_URING_BOUND;
-      default:
-        return kind < KT_SOCKET_CONNECT ? fileBound(this.record) : socketBound(this.record);
-    }
-  }
-
-  private writeBody(kind: number, at: number): number {
-    const { out, record } = this;
-    switch (kind) {
-      case KT_FILE_OPEN:
-        return writeOpen(out, at, record);
-      case KT_FILE_CLOSE:
-        return writeFileClose(out, at, record);
-      case KT_FILE_RENAME:
-        return writeRename(out, at, record);
-      case KT_FILE_UNLINK:
-        return writeUnlink(out, at, record);
-      case KT_FILE_CHMOD:
-        return writeChmod(out, at, record);
-      case KT_SOCKET_CONNECT:
-        return writeConnect(out, at, record);
-      case KT_SOCKET_ACCEPT:
-        return writeAccept(out, at, record);
-      case KT_SOCKET_LISTEN:
-        return writeListen(out, at, record);
-      case KT_SOCKET_CLOSE:
-        return writeSocketClose(out, at, record);
-      case KT_PROCESS_EXIT:
-        return writeExit(out, at, record);
-      case KT_PROCESS_IO_URING:
-        return writeIoUring(out, at, record);
-      default:
-        return writeExec(out, at, record);
-    }
   }
 }
