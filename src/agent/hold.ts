@@ -88,9 +88,13 @@ export class Hold {
    * A workload that is complete and has nothing waiting passes without an allocation.
    */
   pass(buf: Uint8Array, offset: number, length: number, workload: Workload, nowMs: number): void {
+    // Nothing of the host ever waits.
+    if (workload.state === 'host') {
+      this.#options.release(buf, offset, length, workload);
+      return;
+    }
     const wait =
       workload.state !== 'complete' &&
-      workload.state !== 'host' &&
       !this.#given.has(workload) &&
       this.#options.worthWaiting(workload);
     if (this.#queues.size > 0 || wait) {
