@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
@@ -9,9 +10,8 @@ export class CompiledCollector {
   readonly #folder: string;
 
   constructor() {
-    const cache = join(ROOT, 'node_modules/.cache');
-    mkdirSync(cache, { recursive: true });
-    this.#folder = mkdtempSync(join(cache, 'kerntap-collector-'));
+    this.#folder = mkdtempSync(join(tmpdir(), 'kerntap-compiled-'));
+    symlinkSync(join(ROOT, 'node_modules'), join(this.#folder, 'node_modules'));
     const config = {
       extends: join(ROOT, 'tsconfig.json'),
       compilerOptions: { rootDir: ROOT, outDir: '.', sourceMap: false },

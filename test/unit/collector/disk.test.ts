@@ -9,6 +9,8 @@ import { type Collector, startCollector } from '../../../src/collector/server.ts
 import { rowsUnder } from './event-files.ts';
 import { openBatch, Publisher } from './publisher.ts';
 
+const WAIT = { timeout: 10_000 };
+
 const log = pino({ level: 'silent' });
 const undo: (() => unknown)[] = [];
 
@@ -57,9 +59,9 @@ describe('a full disk', () => {
     const [collector, agent] = await collectorIn(out);
     const batches = 60n;
     for (let i = 0n; i < batches; i++) agent.batch(openBatch(i + 1n, i * 50n + 1n, 50));
-    await expect.poll(() => collector.stats().blocked, { timeout: 5_000 }).toContain('ENOSPC');
+    await expect.poll(() => collector.stats().blocked, WAIT).toContain('ENOSPC');
     const errors = collector.stats().diskErrors;
-    await expect.poll(() => collector.stats().diskErrors, { timeout: 5_000 }).toBeGreaterThan(errors + 3);
+    await expect.poll(() => collector.stats().diskErrors, WAIT).toBeGreaterThan(errors + 3);
     expect(agent.acked).toBeLessThan(batches);
     expect(agent.status).toBe('open');
 
@@ -78,7 +80,7 @@ describe('a full disk', () => {
     const [collector, agent] = await collectorIn(out);
     await agent.batch(openBatch(1n, 1n, 10)).untilAcked(1n);
     for (let i = 1n; i < 60n; i++) agent.batch(openBatch(i + 1n, i * 50n + 1n, 50));
-    await expect.poll(() => collector.stats().blocked, { timeout: 5_000 }).toContain('ENOSPC');
+    await expect.poll(() => collector.stats().blocked, WAIT).toContain('ENOSPC');
     const acked = agent.acked;
     await collector.close();
     await agent.until(() => agent.status !== 'open');
@@ -101,9 +103,9 @@ describe('an ack', () => {
     const sync = vi.spyOn(prototype, 'datasync').mockImplementation(() => gate);
     const [collector, agent] = await collectorIn(folder());
     agent.batch(openBatch(1n, 1n, 1));
-    await expect.poll(() => sync.mock.calls.length).toBe(1);
+    await expect.poll(() => sync.mock.calls.length, WAIT).toBe(1);
     agent.batch(openBatch(2n, 2n, 1));
-    await expect.poll(() => collector.stats().batches).toBe(2);
+    await expect.poll(() => collector.stats().batches, WAIT).toBe(2);
     expect(agent.responses).toEqual([]);
     release();
     await agent.untilAcked(2n);

@@ -8,6 +8,8 @@ import { type Collector, type CollectorOptions, startCollector } from '../../../
 import { filesUnder, rowsUnder } from './event-files.ts';
 import { NODE, openBatch, Publisher, RUN } from './publisher.ts';
 
+const WAIT = { timeout: 10_000 };
+
 const OTHER_RUN = Buffer.alloc(16, 0xee);
 
 let out: string;
@@ -146,7 +148,7 @@ describe('what a peer may get wrong', () => {
     expect(await failure(agent)).toBe(message);
     await other.batch(openBatch(1n, 1n, 1)).untilAcked(1n);
     expect(other.acked).toBe(1n);
-    await expect.poll(() => collector.stats().streams).toBe(1);
+    await expect.poll(() => collector.stats().streams, WAIT).toBe(1);
     expect(collector.stats().streamsRefused).toBe(1);
   });
 
@@ -248,7 +250,7 @@ describe('what a peer may get wrong', () => {
     await first.untilAcked(1n);
     expect(await failure(publisher().hello())).toBe('8 RESOURCE_EXHAUSTED: this collector has its 1 streams');
     first.close();
-    await expect.poll(() => collector.stats().streams).toBe(0);
+    await expect.poll(() => collector.stats().streams, WAIT).toBe(0);
     const later = publisher()
       .hello()
       .batch(openBatch(1n, 1n, 1));
@@ -303,7 +305,7 @@ describe('files', () => {
     const agent = publisher().hello();
     for (let i = 0n; i < 20n; i++) agent.batch(openBatch(i + 1n, i * 5n + 1n, 5));
     await agent.untilAcked(20n);
-    await expect.poll(() => filesUnder(out).filter((path) => path.endsWith('.ndjson')).length).toBeGreaterThan(5);
+    await expect.poll(() => filesUnder(out).filter((path) => path.endsWith('.ndjson')).length, WAIT).toBeGreaterThan(5);
     await collector.close();
     const seqs = rowsUnder(out).map((row) => row['seq'] as number);
     expect(seqs.sort((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
@@ -315,8 +317,8 @@ describe('files', () => {
       .hello()
       .batch(openBatch(1n, 1n, 1));
     await agent.untilAcked(1n);
-    await expect.poll(() => filesUnder(out)[0], { timeout: 5_000 }).toMatch(/ndjson$/);
-    expect(collector.stats().filesFinished).toBe(1);
+    await expect.poll(() => filesUnder(out)[0], WAIT).toMatch(/ndjson$/);
+    await expect.poll(() => collector.stats().filesFinished, WAIT).toBe(1);
     agent.batch(openBatch(2n, 2n, 1));
     await agent.untilAcked(2n);
     expect(filesUnder(out)).toHaveLength(2);
@@ -371,7 +373,7 @@ describe('closing', () => {
     const agent = publisher()
       .hello()
       .batch(openBatch(1n, 1n, 1));
-    await expect.poll(() => collector.stats().batches).toBe(1);
+    await expect.poll(() => collector.stats().batches, WAIT).toBe(1);
     await collector.close();
     await agent.until(() => agent.status !== 'open');
     expect(agent.acked).toBe(1n);
@@ -399,7 +401,7 @@ describe('a peer that does not listen', () => {
     for (let i = 1n; i <= 80n; i++) {
       agent.batch(openBatch(i, i, 1, { workloads: [{ state: 1, metadataReason: padding }] }));
     }
-    await expect.poll(() => collector.stats().bytesReceived).toBeGreaterThan(8 << 20);
+    await expect.poll(() => collector.stats().bytesReceived, WAIT).toBeGreaterThan(8 << 20);
     expect(collector.stats().bytesReceived).toBeLessThan((8 << 20) + 300_000);
     await agent.untilAcked(80n);
     expect(agent.acked).toBe(80n);
