@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
 import { DEFAULT_TAP_CONFIG, encodeConfig, type TapConfig } from './config.ts';
+import { attachTrackers, type CoreOptions, identify, mountTracefs, openCore } from './core.ts';
 import {
   type CgroupPolicy,
   encodeCgroupId,
@@ -8,7 +8,7 @@ import {
   encodeTgid,
   withEntryInit,
 } from './entries.ts';
-import { codeOf, reasonOf } from './failure.ts';
+import { reasonOf } from './failure.ts';
 import { CONFIG, KT_KIND_COUNT } from './layout.gen.ts';
 import {
   type Handle,
@@ -21,31 +21,19 @@ import {
 import { DEFAULT_SENSITIVE, encodePrefixes, PREFIX_ENTRIES_MAX, type SensitivePrefixes } from './prefixes.ts';
 import { type ProbeStatus, ProbeSwitch, type TierRefusals } from './probe-switch.ts';
 import { type Family, PROBES, SNAPSHOTS, type TierName } from './probes.ts';
-import { objectPath, ProgramSet, type Variant } from './program-set.ts';
+import { ProgramSet, type Variant } from './program-set.ts';
 import type { EventSource } from './source.ts';
 
-export interface KernelTapOptions {
+export interface KernelTapOptions extends Omit<CoreOptions, 'objectDir'> {
   /** Folder of the BPF objects; default: where this package builds them. */
   readonly objectDir?: string | undefined;
-  /** Bytes of each ring, rounded up to a power of two; default: as the core object says. */
-  readonly ringBytes?: { readonly control?: number; readonly process?: number; readonly events?: number } | undefined;
   readonly config?: TapConfig | undefined;
   readonly sensitive?: SensitivePrefixes | undefined;
-  /** Default: fast, and legacy where the kernel refuses that. */
-  readonly variant?: Variant | undefined;
   /** Tiers that may be used; default: all, the best first. */
   readonly tiers?: readonly TierName[] | undefined;
   readonly addon?: NativeAddon | undefined;
 }
 
-/** The kernel refused the core object or a tracker: there is no tap. The cause has the kernel's own words. */
-export class TapOpenError extends Error {
-  override name = 'TapOpenError';
-}
-
-/** Slots in which one CPU builds records (bpf/tap.h, KT_SLOTS_PER_CPU). */
-const SLOTS_PER_CPU = 4;
-const TRACEFS = '/sys/kernel/tracing';
 const CONFIG_KEY = new Uint8Array(4);
 
 /**
@@ -69,7 +57,7 @@ export class KernelTap implements EventSource {
     const addon = options.addon ?? loadAddon();
     const objectDir = options.objectDir ?? nativeBuildDir();
     mountTracefs(addon);
-    const { handle, variant } = openCore(addon, objectDir, options);
+    const { handle, variant } = openCore(addon, { ...options, objectDir });
     try {
       return new KernelTap(addon, handle, objectDir, variant, options);
     } catch (error) {
@@ -98,10 +86,10 @@ export class KernelTap implements EventSource {
       }),
     );
     this.#config = config;
-    this.#identify();
+    identify(addon, handle);
     this.#writeConfig();
     this.setSensitive(sensitive);
-    this.#attachTrackers(objectPath(objectDir, 'core', variant));
+    attachTrackers(addon, handle, objectDir, variant);
   }
 
   drain(into: Uint8Array): number {
@@ -272,55 +260,5 @@ export class KernelTap implements EventSource {
     const value = this.#addon.lookupMap(this.#handle, 'kt_config', CONFIG_KEY) ?? new Uint8Array(CONFIG.SIZE);
     encodeConfig(this.#config, this.#state(), value);
     this.#addon.updateMap(this.#handle, 'kt_config', CONFIG_KEY, value);
-  }
-
-  #identify(): void {
-    try {
-      this.#addon.testRun(this.#handle, 'kt_identify');
-    } catch (cause) {
-      throw new TapOpenError(`the kernel does not tell the agent's own process id: ${reasonOf(cause)}`, { cause });
-    }
-  }
-
-  #attachTrackers(core: string): void {
-    for (const { name, section } of this.#addon.programs(core)) {
-      if (!section.startsWith('tp_btf/')) continue;
-      try {
-        this.#addon.attach(this.#handle, name);
-      } catch (cause) {
-        throw new TapOpenError(`tracker ${name} cannot be attached: ${reasonOf(cause)}`, { cause });
-      }
-    }
-  }
-}
-
-function openCore(addon: NativeAddon, dir: string, options: KernelTapOptions): { handle: Handle; variant: Variant } {
-  const { control, process, events } = options.ringBytes ?? {};
-  const maps: Record<string, number> = { kt_slots: addon.possibleCpus() * SLOTS_PER_CPU };
-  if (control !== undefined) maps['kt_ring_control'] = control;
-  if (process !== undefined) maps['kt_ring_process'] = process;
-  if (events !== undefined) maps['kt_ring_events'] = events;
-  const refused: string[] = [];
-  let cause: unknown;
-  for (const variant of options.variant === undefined ? (['fast', 'legacy'] as const) : [options.variant]) {
-    try {
-      return { handle: addon.open({ coreObject: objectPath(dir, 'core', variant), maps }), variant };
-    } catch (error) {
-      cause = error;
-      refused.push(`${variant}: ${reasonOf(error)}`);
-      // Another form of the same programs is no more permitted.
-      if (codeOf(error) === 'EPERM') break;
-    }
-  }
-  throw new TapOpenError(`the kernel refuses the core programs (${refused.join('; ')})`, { cause });
-}
-
-/** Per-syscall tracepoints are numbered there. Where it cannot be mounted, raw sys_enter and sys_exit stand in. */
-function mountTracefs(addon: NativeAddon): void {
-  if (existsSync(`${TRACEFS}/events`) || existsSync('/sys/kernel/debug/tracing/events')) return;
-  try {
-    addon.mountTracefs(TRACEFS);
-  } catch {
-    // The probes that want it say so.
   }
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import { DEFAULT_TAP_CONFIG } from '../../src/kernel/config.ts';
+import { TapOpenError } from '../../src/kernel/core.ts';
 import {
   KT_EMITTED,
   KT_FILE_CLOSE,
@@ -16,7 +17,7 @@ import {
 } from '../../src/kernel/layout.gen.ts';
 import { loadAddon, nativeBuildDir } from '../../src/kernel/native.ts';
 import { PROBES, SNAPSHOTS } from '../../src/kernel/probes.ts';
-import { KernelTap, type KernelTapOptions, TapOpenError } from '../../src/kernel/tap.ts';
+import { KernelTap, type KernelTapOptions } from '../../src/kernel/tap.ts';
 import { counterOf, drainAll } from './kernel-drain.ts';
 
 const taps: KernelTap[] = [];

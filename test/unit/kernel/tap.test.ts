@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { DEFAULT_TAP_CONFIG } from '../../../src/kernel/config.ts';
+import { TapOpenError } from '../../../src/kernel/core.ts';
 import {
   CONFIG,
   KT_FILE_CHMOD,
@@ -13,7 +14,7 @@ import {
   KT_SOCKET_CLOSE,
   PROC,
 } from '../../../src/kernel/layout.gen.ts';
-import { KernelTap, type KernelTapOptions, TapOpenError } from '../../../src/kernel/tap.ts';
+import { KernelTap, type KernelTapOptions } from '../../../src/kernel/tap.ts';
 import { addonError, FakeAddon } from './fake-addon.ts';
 
 let addon: FakeAddon;
