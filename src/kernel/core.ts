@@ -20,6 +20,7 @@ export class TapOpenError extends Error {
 /** Slots in which one CPU builds records (bpf/tap.h, KT_SLOTS_PER_CPU). */
 const SLOTS_PER_CPU = 4;
 const TRACEFS = '/sys/kernel/tracing';
+
 /** Loads the core object: every map, the trackers (not attached yet). */
 export function openCore(addon: NativeAddon, options: CoreOptions): { handle: Handle; variant: Variant } {
   const { control, process, events } = options.ringBytes ?? {};
