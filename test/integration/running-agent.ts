@@ -19,6 +19,14 @@ export interface AgentStart {
   readonly keepStdout?: boolean;
 }
 
+/** Kernel counters of one kind: seen = emitted + suppressed + lost. */
+export interface KindBook {
+  readonly seen: number;
+  readonly emitted: number;
+  readonly suppressed: Readonly<Record<string, number>>;
+  readonly lost: Readonly<Record<string, number>>;
+}
+
 /**
  * A built agent with its own collector, watched through the collector's files only.
  * Nothing waits by time: `settle` does acts of its own and returns when they have arrived, and with them all before.
@@ -71,7 +79,7 @@ export class RunningAgent {
     return agent;
   }
 
-  /** Acts until the first ones arrive. */
+  /** Until it says that everything is attached, and acts arrive. */
   async #ready(): Promise<void> {
     let next = 0;
     const marks: string[] = [];
@@ -91,7 +99,8 @@ export class RunningAgent {
           });
         }
         const rows = this.rows();
-        return !running && marks.some((mark) => this.#arrived(rows, mark));
+        const whole = this.log.some((line) => line.includes('"msg":"watching this'));
+        return whole && !running && marks.some((mark) => this.#arrived(rows, mark));
       },
       30_000,
     );
@@ -145,6 +154,14 @@ export class RunningAgent {
     this.rows();
     this.#probe.remove();
     return code;
+  }
+
+  /** The books it closed with, by kind; after `stop`. */
+  ledger(): Record<string, KindBook> {
+    const line = this.log.findLast((text) => text.includes('"msg":"stopped"'));
+    if (line === undefined) throw new Error('the agent did not say its ledger');
+    const value = JSON.parse(line) as { ledger: { kinds: Record<string, KindBook> } };
+    return value.ledger.kinds;
   }
 
   /** Removes what it wrote. */

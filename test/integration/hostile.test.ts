@@ -1,0 +1,76 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { compare, faults } from './comparison.ts';
+import { until } from './condition.ts';
+import { ControlGroup } from './control-group.ts';
+import { parseRow, type Row } from './event-files.ts';
+import { RunningAgent } from './running-agent.ts';
+import { programPath, runTruth } from './truth-program.ts';
+import { unseenActs } from './unseen.ts';
+import { fillForExec, makeWorkDir, removeWorkDir } from './work-dir.ts';
+
+const LINE_MAX = 8192;
+
+let agent: RunningAgent;
+
+beforeAll(async () => {
+  agent = await RunningAgent.start({ keepStdout: true });
+});
+
+afterAll(async () => {
+  await agent?.stop();
+  agent?.clean();
+});
+
+/** DEL, C1, and what turns text round: nothing of it may reach a terminal. */
+const UNSAFE = /[\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/u;
+
+function stdoutLines(): Buffer[] {
+  const bytes = Buffer.concat(agent.stdout);
+  const lines: Buffer[] = [];
+  for (let at = 0, end = bytes.indexOf(10); end >= 0; at = end + 1, end = bytes.indexOf(10, at)) {
+    lines.push(bytes.subarray(at, end));
+  }
+  return lines;
+}
+
+test('hostile arguments, names and paths: one event an act, right states, and lines that cannot lie', async () => {
+  const groups: ControlGroup[] = [];
+  const wrong: string[] = [];
+  const told: Row[] = [];
+  try {
+    for (const program of ['exec', 'failing', 'path', 'mount', 'open']) {
+      const dir = makeWorkDir();
+      const group = ControlGroup.host(`hostile-${program}`);
+      groups.push(group);
+      try {
+        if (program === 'exec') fillForExec(dir);
+        const { acts } = await runTruth(group, program, { args: [dir] });
+        await agent.settle();
+        const rows = agent.of(group);
+        told.push(...rows);
+        const context = { group, exe: programPath(program), entry: 'host', unseen: unseenActs(program) };
+        wrong.push(...faults(compare(acts, rows, context)).map((fault) => `${program}: ${fault}`));
+      } finally {
+        removeWorkDir(dir);
+      }
+    }
+    expect(wrong).toEqual([]);
+    expect(agent.rows().filter((row) => row['kind'] === 'kerntap.loss')).toEqual([]);
+
+    // Every one of them is on stdout too: the same event, whole or marked as cut.
+    const ids = new Set(told.map((row) => row['event_id']));
+    await until('all events on stdout', () => {
+      const seen = new Set(stdoutLines().map((line) => /"event_id":"([^"]+)"/.exec(line.toString('latin1'))?.[1]));
+      return [...ids].every((id) => seen.has(String(id)));
+    });
+    for (const line of stdoutLines()) {
+      expect(line.length + 1).toBeLessThan(LINE_MAX);
+      expect(line.every((byte) => byte >= 0x20)).toBe(true);
+      const text = new TextDecoder('utf-8', { fatal: true }).decode(line);
+      expect(UNSAFE.test(text)).toBe(false);
+      expect(parseRow(text)['kind']).toMatch(/^[a-z]+\.[a-z_]+$/);
+    }
+  } finally {
+    for (const group of groups) group.remove();
+  }
+});

@@ -1,0 +1,202 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { until } from './condition.ts';
+import { ControlGroup } from './control-group.ts';
+import { Dialogue } from './dialogue.ts';
+import type { Row } from './event-files.ts';
+import { NetworkNamespace } from './network-namespace.ts';
+import { RunningAgent } from './running-agent.ts';
+import { StateTrace } from './state-trace.ts';
+import { type Act, buildTruth } from './truth-program.ts';
+
+const CPU = 0;
+const OTHER_CPU = 1;
+const VICTIM_IP = '10.98.0.1';
+const REMOTE_IP = '10.98.0.2';
+const NOBODY_IP = '10.98.0.9';
+const PORT = 7000;
+const CLOSED_PORT = 7001;
+const VICTIM_PORT = 7002;
+const EACH = 20;
+
+const groups = {
+  stranger: ControlGroup.container(),
+  victim: ControlGroup.container(),
+  remote: ControlGroup.container(),
+};
+let victimNet: NetworkNamespace;
+let remoteNet: NetworkNamespace;
+let trace: StateTrace;
+let stranger: Dialogue;
+let victim: Dialogue;
+let remote: Dialogue;
+let agent: RunningAgent;
+/** Local ports of the victim's connections that are older than the agent. */
+let old: Act[];
+
+beforeAll(async () => {
+  buildTruth();
+  victimNet = new NetworkNamespace();
+  remoteNet = new NetworkNamespace();
+  victimNet.connect(remoteNet, 'veth', `${VICTIM_IP}/24`, 'veth', `${REMOTE_IP}/24`);
+  victimNet.steer('veth', CPU);
+  victimNet.write('/proc/sys/net/ipv4/tcp_syn_retries', '1');
+  victimNet.ip('neigh', 'add', NOBODY_IP, 'lladdr', '02:00:00:00:00:01', 'dev', 'veth', 'nud', 'permanent');
+  trace = new StateTrace();
+  remote = await Dialogue.start(
+    groups.remote,
+    'stranger',
+    { args: ['remote', REMOTE_IP, String(PORT)], cpu: OTHER_CPU, netns: remoteNet.file },
+    'listening',
+  );
+  victim = await Dialogue.start(groups.victim, 'stranger', { args: ['victim'], cpu: CPU, netns: victimNet.file });
+  old = (await victim.tell(`connect ${REMOTE_IP} ${PORT} ${EACH}`, 'all-connected')).filter(
+    (act) => act.act === 'connected',
+  );
+  await until('the remote ends', () => remote.acts.filter((act) => act.act === 'accepted').length === EACH);
+  agent = await RunningAgent.start();
+  stranger = await Dialogue.start(groups.stranger, 'stranger', { args: ['busy'], cpu: CPU }, 'spinning');
+}, 60_000);
+
+afterAll(async () => {
+  for (const dialogue of [stranger, victim, remote]) await dialogue?.end();
+  await agent?.stop();
+  agent?.clean();
+  trace?.remove();
+  victimNet?.remove();
+  remoteNet?.remove();
+  for (const group of Object.values(groups)) group.remove();
+});
+
+/** Does `cause` while the victim is off its CPU, until so many more of its sockets closed; gives them. */
+async function whileOffCpu(count: number, cause: () => Promise<unknown> | unknown) {
+  const before = trace.closings(VICTIM_IP).length;
+  victim.stop();
+  await cause();
+  await until(
+    () => `${count} closings; so far ${trace.closings(VICTIM_IP).length - before}`,
+    () => trace.closings(VICTIM_IP).length - before >= count,
+    20_000,
+  );
+  victim.resume();
+  const closings = trace.closings(VICTIM_IP).slice(before);
+  // The case was there: the stranger ran while the victim's sockets closed.
+  expect(closings.filter((closing) => closing.currentPid === stranger.pid).length).toBeGreaterThan(0);
+  return closings;
+}
+
+function ports(acts: readonly Act[]): number[] {
+  return acts.map((act) => Number(act['local_port'])).sort((a, b) => a - b);
+}
+
+/** The victim's rows of a kind at these local ports: one a port. */
+async function rowsAt(kind: string, ends: readonly Act[]): Promise<Row[]> {
+  const wanted = new Set(ends.map((act) => `${act['local_port']} ${act['remote_port']}`));
+  await agent.settle();
+  const find = () =>
+    agent
+      .rows()
+      .filter((row) => row['kind'] === kind && row['existing'] === false)
+      .filter((row) => row['network_local_address'] === VICTIM_IP)
+      .filter((row) => wanted.has(`${row['network_local_port']} ${row['network_peer_port']}`));
+  await until(
+    () => `${wanted.size} rows of ${kind}, got ${find().length}`,
+    () => find().length >= wanted.size,
+  );
+  const rows = find();
+  expect(rows.length).toBe(wanted.size);
+  return rows;
+}
+
+function expectVictim(rows: readonly Row[]): void {
+  for (const row of rows) {
+    expect(row).toMatchObject({ cgroup_id: groups.victim.id, container_id: groups.victim.containerId });
+    if (row['actor'] === 'cgroup_only') expect(row['process_pid']).toBeNull();
+    else expect(row['process_pid']).toBe(victim.pid);
+  }
+}
+
+function values(rows: readonly Row[], column: string): unknown[] {
+  return [...new Set(rows.map((row) => row[column]))];
+}
+
+test('a reset connection that is older than the agent', async () => {
+  await whileOffCpu(EACH, () => remote.tell('reset', 'all-reset'));
+  await victim.tell('drop', 'all-dropped');
+  const rows = await rowsAt('socket.close', old);
+  expectVictim(rows);
+  expect(values(rows, 'network_ended_by')).toEqual(['remote_reset']);
+});
+
+test('connects that do not block and are refused', async () => {
+  const began = await victim.tell(`connect ${REMOTE_IP} ${PORT} ${EACH}`, 'all-connected');
+  await remote.tell('reset', 'all-reset');
+  await victim.tell('drop', 'all-dropped');
+  expect(began.length).toBe(EACH + 1);
+  // Refused only once the victim is off its CPU: the link is down until then, and the SYNs are repeated.
+  remoteNet.ip('link', 'set', 'veth', 'down');
+  const refused = (await victim.tell(`begin ${REMOTE_IP} ${CLOSED_PORT} ${EACH}`, 'all-began')).filter(
+    (act) => act.act === 'began',
+  );
+  await whileOffCpu(EACH, () => remoteNet.ip('link', 'set', 'veth', 'up'));
+  const results = await victim.tell('results', 'all-results');
+  const said = results.filter((act) => act.act === 'result').map((act) => act['result']);
+  const rows = await rowsAt('socket.connect', refused);
+  expectVictim(rows);
+  expect(rows.map((row) => row['result']).sort()).toEqual(said.sort());
+  expect(said.filter((result) => result === -111).length).toBeGreaterThan(0);
+});
+
+test('connects that time out', async () => {
+  const began = (await victim.tell(`begin ${NOBODY_IP} ${PORT} ${EACH}`, 'all-began')).filter(
+    (act) => act.act === 'began',
+  );
+  await whileOffCpu(EACH, () => {});
+  await victim.tell('results', 'all-results');
+  const rows = await rowsAt('socket.connect', began);
+  expectVictim(rows);
+  expect(values(rows, 'error')).toEqual(['ETIMEDOUT']);
+  expect(rows.map((row) => row['network_local_port']).sort()).toEqual(ports(began).sort());
+});
+
+test('connections inherited from a listener: accepted ones, and ones that nobody accepted yet', async () => {
+  await victim.tell(`listen ${VICTIM_IP} ${VICTIM_PORT}`, 'listening');
+  const called = (await remote.tell(`call ${VICTIM_IP} ${VICTIM_PORT} ${EACH}`, 'all-connected')).filter(
+    (act) => act.act === 'connected',
+  );
+  await victim.tell(`accept ${EACH / 2}`, 'all-accepted');
+  await whileOffCpu(EACH, () => remote.tell('reset', 'all-reset'));
+  await victim.tell('drop', 'all-dropped');
+  // The victim's ends are the caller's with the sides changed.
+  const ends = called.map((act) => ({ ...act, local_port: act['remote_port'], remote_port: act['local_port'] }));
+  const rows = await rowsAt('socket.close', ends);
+  expectVictim(rows);
+  expect(values(rows, 'network_ended_by')).toEqual(['remote_reset']);
+});
+
+test('connections whose peer is gone, ended by the retransmission timer', async () => {
+  const connected = (await victim.tell(`connect ${REMOTE_IP} ${PORT} ${EACH}`, 'all-connected')).filter(
+    (act) => act.act === 'connected',
+  );
+  remoteNet.ip('link', 'set', 'veth', 'down');
+  await victim.tell('send 600', 'sent');
+  await whileOffCpu(EACH, () => {});
+  await victim.tell('drop', 'all-dropped');
+  const rows = await rowsAt('socket.close', connected);
+  expectVictim(rows);
+  expect(values(rows, 'network_ended_by')).toEqual(['timeout']);
+  expect(values(rows, 'error')).toEqual(['ETIMEDOUT']);
+});
+
+test('the stranger, which made no socket, has no socket event; each other row names its own side', async () => {
+  const rows = (await agent.settle()).filter((row) => String(row['kind']).startsWith('socket.'));
+  const blamed = rows.filter((row) => row['process_pid'] === stranger.pid || row['cgroup_id'] === groups.stranger.id);
+  expect(blamed).toEqual([]);
+  const sides = new Map([
+    [VICTIM_IP, groups.victim.id],
+    [REMOTE_IP, groups.remote.id],
+  ]);
+  for (const row of rows) {
+    const side = sides.get(String(row['network_local_address']));
+    if (side !== undefined) expect(row['cgroup_id']).toBe(side);
+  }
+});
