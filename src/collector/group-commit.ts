@@ -138,13 +138,16 @@ export class GroupCommit {
   async #insist(files: readonly EventFile[]): Promise<boolean> {
     let loggedMs = 0;
     let left = files;
-    for (let wait = this.#options.retryMs; ; wait = Math.min(wait * 2, RETRY_MAX_MS)) {
+    let wait = this.#options.retryMs;
+    for (;;) {
       const failed = new Map<EventFile, unknown>();
       await inParallel(left, async (file) => {
         const before = file.durableBytes;
         await file.commit().catch((error: unknown) => failed.set(file, error));
         this.#counters.bytesWritten += file.durableBytes - before;
       });
+      // Some got through: it is not the disk as a whole.
+      if (failed.size < left.length) wait = this.#options.retryMs;
       left = [...failed.keys()];
       const [error] = failed.values();
       if (left.length === 0) break;
@@ -163,6 +166,7 @@ export class GroupCommit {
       } catch {
         return false;
       }
+      wait = Math.min(wait * 2, RETRY_MAX_MS);
     }
     if (this.#counters.blocked !== null) {
       this.#log.info({ was: this.#counters.blocked }, 'the disk takes events again');
