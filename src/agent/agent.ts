@@ -30,7 +30,7 @@ import { DrainLoop } from './drain.ts';
 import { HOLD_BYTES, HOLD_DEADLINE_MS, Hold } from './hold.ts';
 import { KERNEL_KINDS } from './kinds.ts';
 import { onceUntilChange } from './log.ts';
-import type { AgentOptions } from './options.ts';
+import { type AgentOptions, StartError } from './options.ts';
 import { Pipeline } from './pipeline.ts';
 import { preflight } from './preflight.ts';
 
@@ -72,9 +72,7 @@ export class Agent {
   static async start(options: AgentOptions, log: Logger, events: AgentEvents): Promise<Agent> {
     preflight(options, log);
     const cgroupDir = findCgroupMount({ dir: options.cgroupDir, proc: options.procDir }).dir;
-    const collector = options.standalone
-      ? await startCollector({ listen: '127.0.0.1:0', out: options.outDir, log: log.child({ part: 'collector' }) })
-      : undefined;
+    const collector = options.standalone ? await embedCollector(options.outDir, log) : undefined;
     let agent: Agent | undefined;
     try {
       agent = new Agent(options, log, events, cgroupDir, collector);
@@ -122,8 +120,6 @@ export class Agent {
       tail: this.#tail,
       send: (batch) => this.#client.send(batch),
       wallOffsetNs,
-      // The tracker wrote it, but for what lies below a cgroup that it had not met when it looked.
-      onCgroup: ({ id, rootId }) => void this.#tap.setCgroup(id, rootId),
     });
     this.#resolver = this.#openResolver(node);
     const hold = this.#openHold();
@@ -332,5 +328,15 @@ export class Agent {
   #logProbe({ name, tier, state, reason }: ProbeStatus): void {
     if (state === 'failed') this.#log.error({ probe: name, reason }, 'a probe failed; the others go on');
     else this.#log.debug({ probe: name, tier, state, reason }, 'probe');
+  }
+}
+
+/** A collector in this process: the same server, over the loopback interface. Throws StartError. */
+async function embedCollector(out: string, log: Logger): Promise<Collector> {
+  try {
+    return await startCollector({ listen: '127.0.0.1:0', out, log: log.child({ part: 'collector' }) });
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new StartError(message, 'choose another folder with --out', { cause });
   }
 }

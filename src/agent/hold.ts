@@ -20,6 +20,7 @@ export interface HoldOptions {
 }
 
 export const HOLD_DEADLINE_MS = 1000;
+/** No container's events are kept longer, whatever is asked for. */
 export const HOLD_DEADLINE_CAP_MS = 5000;
 export const HOLD_BYTES = 16 << 20;
 
@@ -63,6 +64,7 @@ function keyOf(workload: Workload): string {
 export class Hold {
   readonly counts: HoldCounts = { held: 0, released: 0, expired: 0, overflowed: 0 };
   readonly #options: HoldOptions;
+  readonly #deadlineMs: number;
   /** In the order of `since`: a Map keeps the order of insertion. */
   readonly #queues = new Map<string, Queue>();
   /** Had their time: these states of a workload are not waited for again. */
@@ -71,6 +73,7 @@ export class Hold {
 
   constructor(options: HoldOptions) {
     this.#options = options;
+    this.#deadlineMs = Math.min(options.deadlineMs, HOLD_DEADLINE_CAP_MS);
   }
 
   get heldBytes(): number {
@@ -93,10 +96,7 @@ export class Hold {
       this.#options.release(buf, offset, length, workload);
       return;
     }
-    const wait =
-      workload.state !== 'complete' &&
-      !this.#given.has(workload) &&
-      this.#options.worthWaiting(workload);
+    const wait = workload.state !== 'complete' && !this.#given.has(workload) && this.#options.worthWaiting(workload);
     if (this.#queues.size > 0 || wait) {
       const key = keyOf(workload);
       let queue = this.#queues.get(key);
@@ -120,7 +120,7 @@ export class Hold {
       const workload = this.#options.lookup(queue.idLow, queue.idHigh);
       if (workload.state === 'complete' || workload.state === 'host' || !this.#options.worthWaiting(workload)) {
         this.#leave(queue, 'released');
-      } else if (nowMs - queue.since >= this.#options.deadlineMs) {
+      } else if (nowMs - queue.since >= this.#deadlineMs) {
         this.#leave(queue, 'expired');
       }
     }

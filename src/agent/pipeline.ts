@@ -10,7 +10,6 @@ import {
   KT_PROCESS_EXEC,
   KT_PROCESS_EXIT,
 } from '../kernel/layout.gen.ts';
-import type { Placement } from '../kubernetes/placement.ts';
 import type { Workload } from '../kubernetes/workload.ts';
 import type { EncodedBatch } from '../stream/batch.ts';
 import { BATCH_FULL, type BatchEncoder, type OwnEvent } from '../stream/encoder.ts';
@@ -22,7 +21,7 @@ const CONTROL_KINDS = 64;
 
 export interface CgroupTracker {
   get(idLow: number, idHigh: number): Workload;
-  mkdir(id: bigint, parentId: bigint, path: string, truncated: boolean): Placement;
+  mkdir(id: bigint, parentId: bigint, path: string, truncated: boolean): unknown;
   rmdir(id: bigint): void;
 }
 
@@ -38,8 +37,6 @@ export interface PipelineParts {
   /** Takes a finished batch; must not wait. */
   readonly send: (batch: EncodedBatch) => void;
   readonly wallOffsetNs: () => bigint;
-  /** Told of every cgroup that was made, when its place is known. */
-  readonly onCgroup?: (placement: Placement) => void;
 }
 
 /** Longest time that an event waits for its batch to fill. */
@@ -143,8 +140,7 @@ export class Pipeline {
       const path = Buffer.from(buf.buffer, buf.byteOffset + pathAt, pathLength).toString('utf8');
       const parentId = view.getBigUint64(body + CGROUP.parent_id, true);
       const truncated = view.getUint8(body + CGROUP.truncated) !== 0;
-      const placement = this.#parts.workloads.mkdir(id, parentId, path, truncated);
-      this.#parts.onCgroup?.(placement);
+      this.#parts.workloads.mkdir(id, parentId, path, truncated);
     } else if (kind === KT_CGROUP_RMDIR) {
       this.#parts.workloads.rmdir(id);
     } else {

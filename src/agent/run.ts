@@ -20,7 +20,11 @@ export async function runAgent(options: AgentOptions): Promise<number> {
       stop(signal);
     });
   }
-  process.on('SIGPIPE', () => {});
+  process.on('uncaughtException', (error) => {
+    log.fatal({ err: error }, 'the agent ends: it met an error that it does not know');
+    // The kernel takes the tap out with the process.
+    void flush(LOG_STOP_MS).then(() => process.exit(1));
+  });
 
   let agent: Agent;
   try {

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -213,6 +213,64 @@ describe('an agent on its own', () => {
     const agent = start(['--cgroup', folder]);
     expect(await agent.ended).toBe(1);
     expect(agent.log.at(-1)?.['msg']).toMatch(/the agent cannot start: Control groups: /);
+  });
+});
+
+describe('a reader of stdout that does not read', () => {
+  it('loses lines of the tail, which are counted, and nothing else; the agent neither waits nor grows', async () => {
+    const out = join(folder, 'events');
+    const child = spawn(process.execPath, [MAIN, 'agent', '--standalone', '--open-mode', 'writes', '--out', out], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    children.push(child);
+    const log: Row[] = [];
+    follow(child.stderr, log);
+    const ended = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)));
+    const agent = { child, pid: child.pid ?? 0, startedMs: 0, rows: [], log, files: new EventFiles(out), ended };
+    await running(agent);
+    const before = rssKiB(agent.pid);
+    // Some 2.5 KiB a line: far more than the pipe and the queue take.
+    const made = 4000;
+    const files = Array.from({ length: made }, (_, i) => join(folder, `made-${i}`));
+    for (const file of files) writeFileSync(file, 'x');
+    const opened = () =>
+      agent.files.poll().filter((row) => row['kind'] === 'file.open' && row['process_pid'] === process.pid);
+    await until(told(agent), () => opened().length >= made, 30_000);
+    expect(opened().map((row) => row['file_path'])).toEqual(files);
+    expect(rssKiB(agent.pid) - before).toBeLessThan(64 * 1024);
+
+    const rows: Row[] = [];
+    follow(child.stdout, rows);
+    await until(told(agent), () => rows.some((row) => row['kind'] === 'kerntap.tail_dropped'));
+    child.kill('SIGTERM');
+    expect(await ended).toBe(0);
+    const shown = rows.filter((row) => row['kind'] !== 'kerntap.tail_dropped');
+    const dropped = rows.filter((row) => row['kind'] === 'kerntap.tail_dropped').map((row) => Number(row['count']));
+    expect(shown.length + dropped.reduce((a, b) => a + b, 0)).toBe(agent.files.poll().length);
+  });
+});
+
+/** Resident memory of a process (proc(5)). */
+function rssKiB(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+}
+
+describe('two agents with one folder', () => {
+  it('the second says who has it, and exits with 1 without touching the first', async () => {
+    const first = start();
+    await running(first);
+    const out = join(folder, 'events-0');
+    const second = spawn(process.execPath, [MAIN, 'agent', '--standalone', '--out', out], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    children.push(second);
+    const log: Row[] = [];
+    follow(second.stderr, log);
+    expect(await new Promise((resolve) => second.on('close', resolve))).toBe(1);
+    expect(log.at(-1)?.['msg']).toMatch(/the agent cannot start: .*events-0/);
+    expect(log.at(-1)?.['remedy']).toBe('choose another folder with --out');
+    await act('still here');
+    await until(told(first), () => execsWith(first.rows, 'still here').length > 0);
   });
 });
 

@@ -135,6 +135,13 @@ describe('the hold', () => {
     expect(hold.counts).toEqual({ held: 1, released: 0, expired: 1, overflowed: 0 });
   });
 
+  it('keeps nothing longer than 5 s, whatever is asked for', () => {
+    const hold = makeHold({ deadlineMs: 60_000 });
+    pass(hold, '1', pending(1, A), 0);
+    hold.tick(5000);
+    expect(texts()).toEqual(['1']);
+  });
+
   it('never keeps more than its memory, sends the oldest container first, and loses nothing', () => {
     const capacityBytes = 64 * 1024;
     const hold = makeHold({ capacityBytes });
