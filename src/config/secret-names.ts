@@ -1,0 +1,22 @@
+/** Words in the names of options, variables and fields that hold secrets. */
+export const DEFAULT_SECRET_NAMES: readonly string[] = [
+  'password',
+  'passwd',
+  'passphrase',
+  'secret',
+  'token',
+  'apikey',
+  'api-key',
+  'api_key',
+  'accesskey',
+  'access-key',
+  'access_key',
+  'privatekey',
+  'private-key',
+  'private_key',
+  'credential',
+  'authorization',
+  'pwd=*',
+  '--pass *',
+  '--pass=*',
+];

@@ -1,0 +1,170 @@
+/**
+ * Follows the configuration file while the agent runs. A mounted ConfigMap is a folder of links to `..data`, which is
+ * swapped by one rename: so the folder is watched, and the content compared; a slow poll stands behind it. Whatever is
+ * wrong, the last good settings stay: only a whole, valid file is handed on.
+ */
+import { type FSWatcher, statSync, watch } from 'node:fs';
+import path from 'node:path';
+import { type ConfigContext, configHash, parseConfig, readConfigFile } from './load.ts';
+import { ConfigError } from './problem.ts';
+import type { Settings } from './schema.ts';
+
+export interface ConfigWatchOptions {
+  readonly file: string;
+  readonly context: ConfigContext;
+  /** New settings. Throws where they cannot be put in force: the content then counts as refused. */
+  readonly onSettings: (settings: Settings, hash: string) => void;
+  /** The content was refused, or there is none; told once until it changes. The settings stay as they were. */
+  readonly onRefused: (error: ConfigError) => void;
+  /** Between polls; default 10,000. */
+  readonly pollMs?: number;
+  /** After a change in the folder: an editor writes in several steps; default 50. */
+  readonly settleMs?: number;
+  /** Wall clock, ms. */
+  readonly now?: () => number;
+}
+
+/** For metrics and health. */
+export interface ConfigStatus {
+  /** Of the content in force. */
+  readonly hash: string;
+  /** 1 for what the agent started with, one more for each that was put in force since. */
+  readonly generation: number;
+  readonly applied: number;
+  readonly refused: number;
+  /** Whether the file as it is now is in force. */
+  readonly lastSuccessful: boolean;
+  /** Wall clock, ms. */
+  readonly lastSuccessMs: number;
+  /** Of the last refusal; '' where the file is in force. */
+  readonly problem: string;
+}
+
+export class ConfigWatch {
+  readonly #options: Required<ConfigWatchOptions>;
+  #status: ConfigStatus;
+  /** The content looked at last, in force or not; '' for none. */
+  #seen: string;
+  #watcher: FSWatcher | undefined;
+  /** Inode of the folder that is watched. */
+  #folder = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #soon: NodeJS.Timeout | undefined;
+
+  /** `hash`: of the content that the agent started with. */
+  constructor(hash: string, options: ConfigWatchOptions) {
+    this.#options = { pollMs: 10_000, settleMs: 50, now: Date.now, ...options };
+    this.#seen = hash;
+    this.#status = {
+      hash,
+      generation: 1,
+      applied: 0,
+      refused: 0,
+      lastSuccessful: true,
+      lastSuccessMs: this.#options.now(),
+      problem: '',
+    };
+  }
+
+  get status(): ConfigStatus {
+    return this.#status;
+  }
+
+  start(): void {
+    this.#follow();
+    this.#timer = setInterval(() => {
+      this.#follow();
+      this.check();
+    }, this.#options.pollMs);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    clearTimeout(this.#soon);
+    this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+
+  /** Looks at the file now. */
+  check(): void {
+    const { file, context, onSettings } = this.#options;
+    let hash = '';
+    try {
+      const bytes = readConfigFile(file);
+      hash = configHash(bytes);
+      if (hash === this.#seen) return;
+      this.#seen = hash;
+      if (hash === this.#status.hash) {
+        // What is in force is back: a bad edit was undone.
+        this.#status = { ...this.#status, lastSuccessful: true, lastSuccessMs: this.#options.now(), problem: '' };
+        return;
+      }
+      onSettings(parseConfig(bytes, file, context), hash);
+    } catch (error) {
+      this.#refuse(error, hash);
+      return;
+    }
+    const { generation, applied } = this.#status;
+    this.#status = {
+      ...this.#status,
+      hash,
+      generation: generation + 1,
+      applied: applied + 1,
+      lastSuccessful: true,
+      lastSuccessMs: this.#options.now(),
+      problem: '',
+    };
+  }
+
+  #refuse(error: unknown, hash: string): void {
+    const refusal =
+      error instanceof ConfigError
+        ? error
+        : new ConfigError(this.#options.file, [
+            {
+              key: '(file)',
+              line: 1,
+              column: 1,
+              message: error instanceof Error ? error.message : String(error),
+              remedy: 'the settings before stay in force',
+            },
+          ]);
+    // Unreadable has no content: told again only when it fails otherwise.
+    if (hash === '' && this.#seen === '' && this.#status.problem === refusal.message) return;
+    this.#seen = hash;
+    this.#status = {
+      ...this.#status,
+      refused: this.#status.refused + 1,
+      lastSuccessful: false,
+      problem: refusal.message,
+    };
+    this.#options.onRefused(refusal);
+  }
+
+  /** A folder that was replaced, or whose watcher failed, gets a new one. */
+  #follow(): void {
+    const folder = path.dirname(this.#options.file);
+    try {
+      const { ino } = statSync(folder);
+      if (this.#watcher !== undefined && ino === this.#folder) return;
+      this.#watcher?.close();
+      const watcher = watch(folder, { persistent: false }, () => this.#changed());
+      watcher.on('error', () => {
+        watcher.close();
+        if (this.#watcher === watcher) this.#watcher = undefined;
+      });
+      this.#watcher = watcher;
+      this.#folder = ino;
+    } catch {
+      // Not there, or no inotify instance left: the poll goes on.
+    }
+  }
+
+  #changed(): void {
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined;
+      this.check();
+    }, this.#options.settleMs);
+  }
+}
