@@ -48,7 +48,10 @@ enum { NR_CONNECT = 42, NR_ACCEPT = 43, NR_ACCEPT4 = 288, NR_LISTEN = 50 };
 enum { NR_CONNECT = 203, NR_ACCEPT = 202, NR_ACCEPT4 = 242, NR_LISTEN = 201 };
 #endif
 
-/* A connect(2) or listen(2) that is being made, by thread. */
+/*
+ * A connect(2) or listen(2) that is being made, by thread. Oldest out when full: what stays behind is of exits that were
+ * missed, and a call that waits so long is made up for at its exit, or counted there.
+ */
 #define KT_SOCKADDR 112 /* sockaddr_un is 110: what follows is its NUL */
 struct kt_call {
 	u64 sk; /* the TCP socket whose SYN this call has sent */
@@ -62,7 +65,7 @@ struct kt_call {
 	u8 addr[KT_SOCKADDR];
 };
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
 	__type(key, u64);
 	__type(value, struct kt_call);
@@ -179,7 +182,6 @@ INLINE void call_begin(u32 nr, u64 fd, u64 arg1, u64 arg2)
 	} else {
 		call.backlog = arg1;
 	}
-	/* when it is full, the exit finds nothing and counts that */
 	bpf_map_update_elem(&kt_calls, &id, &call, BPF_ANY);
 }
 
@@ -253,7 +255,7 @@ INLINE void tcp_syn(u64 sk)
 	owner.conn_start = bpf_ktime_get_boot_ns();
 	call = bpf_map_lookup_elem(&kt_calls, &id);
 #ifndef KT_LEGACY
-	if (!call) {
+	if (!call && kind_on(KT_SOCKET_CONNECT)) {
 		struct kt_call made = {};
 
 		if (call_recover(&made, NR_CONNECT)) {
@@ -406,27 +408,30 @@ INLINE void tcp_close(u64 sk, struct kt_sock *owner, u32 ended)
 	socket_submit(head, &act);
 }
 
-/*
- * A connection that nobody was seen to open: older than the agent and missed by the snapshot, or accepted by io_uring.
- * Our FIN is sent in the context of the process that closes: it is named if it is in the socket's own cgroup. All other
- * transitions may come in softirq.
- */
-INLINE struct kt_sock *tcp_adopt(u64 sk, int newstate)
+/* A connection that nobody was seen to open: older than the agent and not in its snapshot, or accepted by io_uring. */
+INLINE struct kt_sock *tcp_adopt(u64 sk)
 {
-	struct task_struct *task = current_task();
 	struct kt_sock owner = { .state = KT_S_OPEN };
-	u64 cgroup_id = sock_cgroup_id(sk);
 
-	if ((newstate == TCP_FIN_WAIT1 || newstate == TCP_LAST_ACK) &&
-	    !(RD(task_struct, task, flags) & PF_KTHREAD) && task_cgroup_id(task) == cgroup_id) {
-		head_fill(&owner.head, task, 0, KT_TIER_TRACKER, cgroup_id, 1);
-		owner.head.actor = KT_ACTOR_OWNER;
-	} else {
-		head_fill_cgroup_only(&owner.head, 0, KT_TIER_TRACKER, cgroup_id, 1);
-	}
+	head_fill_cgroup_only(&owner.head, 0, KT_TIER_TRACKER, sock_cgroup_id(sk), 1);
 	if (bpf_map_update_elem(&kt_socks, &sk, &owner, BPF_NOEXIST))
 		count_kind(KT_SOCKET_CLOSE, KT_NOTE_STATE_FULL);
 	return bpf_map_lookup_elem(&kt_socks, &sk);
+}
+
+/*
+ * Our FIN is sent in the context of the process that closes, while all other transitions may come in softirq: so that
+ * process is named where nobody else can be, if it is in the socket's own cgroup.
+ */
+INLINE void tcp_name_closer(struct kt_sock *owner)
+{
+	struct task_struct *task = current_task();
+	u64 cgroup_id = owner->head.cgroup_id;
+
+	if (RD(task_struct, task, flags) & PF_KTHREAD || task_cgroup_id(task) != cgroup_id)
+		return;
+	head_fill(&owner->head, task, 0, KT_TIER_TRACKER, cgroup_id, 1);
+	owner->head.actor = KT_ACTOR_OWNER;
 }
 
 INLINE void tcp_state(u64 sk, int oldstate, int newstate)
@@ -460,12 +465,14 @@ INLINE void tcp_state(u64 sk, int oldstate, int newstate)
 		/* In no process's hands: it was never accepted, and never reported. (Orphans are past these states.) */
 		if (!RD(sock, sk, sk_socket))
 			return;
-		owner = tcp_adopt(sk, newstate);
+		owner = tcp_adopt(sk);
 	}
 	ended = ended_by(oldstate, newstate, RD(sock, sk, sk_err));
 	if (owner) {
 		if (!(owner->state & (KT_S_OPEN | KT_S_PENDING)))
 			return;
+		if (owner->head.actor == KT_ACTOR_CGROUP_ONLY && (newstate == TCP_FIN_WAIT1 || newstate == TCP_LAST_ACK))
+			tcp_name_closer(owner);
 		if (!owner->ended_by)
 			owner->ended_by = ended;
 		ended = owner->ended_by;
