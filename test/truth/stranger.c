@@ -2,13 +2,13 @@
 /*
  * Connections that end while their owner does not run. Commands come as lines on stdin; each is answered by lines.
  *   stranger busy                  spins, until stdin ends
- *   stranger remote IP PORT        listens, and accepts what comes. reset: resets every connection it has, those it made
- *                                  too. call IP PORT N: connects so often
+ *   stranger remote IP PORT        listens, and accepts what comes. reset: resets the connection it has had longest,
+ *                                  also one it made. call IP PORT N: connects so often
  *   stranger victim                connect IP PORT N: connects without blocking, waits until all are up
  *                                  begin IP PORT N: likewise, but does not wait
  *                                  results: waits for all that began and says how each went
  *                                  listen IP PORT; accept N
- *                                  send MS: one byte on each, with a user timeout
+ *                                  send I MS: one byte on the I-th, with a user timeout
  *                                  drop: closes all
  */
 #include "inet.h"
@@ -80,15 +80,22 @@ static void take(void)
 	said("accepted", count - 1, 0);
 }
 
-static void drop(int reset)
+static void drop(void)
+{
+	for (int i = 0; i < count; i++)
+		close(held[i].fd);
+	count = 0;
+}
+
+/* Resets the connection that it has had longest. */
+static void reset(void)
 {
 	struct linger none = { .l_onoff = 1, .l_linger = 0 };
-	for (int i = 0; i < count; i++) {
-		if (reset)
-			setsockopt(held[i].fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
-		close(held[i].fd);
-	}
-	count = 0;
+	if (!count)
+		die("nothing to reset");
+	setsockopt(held[0].fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	close(held[0].fd);
+	memmove(held, held + 1, sizeof(held[0]) * (size_t)--count);
 }
 
 static void listen_at(const char *ip, int port)
@@ -102,12 +109,12 @@ static void listen_at(const char *ip, int port)
 	answered("listening");
 }
 
-static void send_on_all(int timeout_ms)
+static void send_on(int i, int timeout_ms)
 {
-	for (int i = 0; i < count; i++) {
-		CHECK(setsockopt(held[i].fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms)));
-		CHECK(send(held[i].fd, "x", 1, MSG_NOSIGNAL));
-	}
+	if (i >= count)
+		die("no such connection");
+	CHECK(setsockopt(held[i].fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms)));
+	CHECK(send(held[i].fd, "x", 1, MSG_NOSIGNAL));
 	answered("sent");
 }
 
@@ -129,7 +136,7 @@ static void obey(char *command)
 	} else if (!strncmp(command, "results", 7)) {
 		for (int i = 0; i < count; i++)
 			said("result", i, result_at(i));
-		drop(0);
+		drop();
 		answered("all-results");
 	} else if (sscanf(command, "listen %63s %d", ip, &port) == 2) {
 		listen_at(ip, port);
@@ -137,13 +144,13 @@ static void obey(char *command)
 		for (int i = 0; i < n; i++)
 			take();
 		answered("all-accepted");
-	} else if (sscanf(command, "send %d", &n) == 1) {
-		send_on_all(n);
+	} else if (sscanf(command, "send %d %d", &from, &n) == 2) {
+		send_on(from, n);
 	} else if (!strncmp(command, "reset", 5)) {
-		drop(1);
-		answered("all-reset");
+		reset();
+		answered("was-reset");
 	} else if (!strncmp(command, "drop", 4)) {
-		drop(0);
+		drop();
 		if (listener >= 0)
 			close(listener);
 		listener = -1;
