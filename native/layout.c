@@ -108,9 +108,6 @@ int main(void)
 	VALUE(KT_UNIX_OFF);
 	VALUE(KT_UNIX_SENSITIVE);
 	VALUE(KT_UNIX_ALL);
-	VALUE(KT_POLICY_TRACE);
-	VALUE(KT_POLICY_SAMPLE);
-	VALUE(KT_POLICY_OFF);
 	VALUE(KT_PREFIX_FILE);
 	VALUE(KT_PREFIX_UNIX);
 	VALUE(KT_PREFIX_WILDCARD);
@@ -240,14 +237,16 @@ int main(void)
 	FIELD(kt_config, failed_opens);
 	FIELD(kt_config, unix_mode);
 	FIELD(kt_config, policies);
-	FIELD(kt_config, default_mode);
 	FIELD(kt_config, raw_kinds);
+	FIELD(kt_config, container_interval_ns);
+	FIELD(kt_config, node_interval_ns);
+	FIELD(kt_config, burst_ns);
 	SIZE(kt_config);
 
 	BEGIN(POLICY);
-	FIELD(kt_policy, mode);
+	FIELD(kt_policy, off);
+	FIELD(kt_policy, sample);
 	FIELD(kt_policy, sample_n);
-	FIELD(kt_policy, kinds);
 	SIZE(kt_policy);
 
 	BEGIN(PREFIX_KEY);

@@ -306,20 +306,22 @@ struct kt_config {
 	__kt_u8 open_mode;	/* enum kt_open_mode */
 	__kt_u8 failed_opens;	/* 1: opens that fail are events too */
 	__kt_u8 unix_mode;	/* enum kt_unix_mode */
-	__kt_u8 policies;	/* 1: map kt_policies is consulted */
-	__kt_u8 default_mode;	/* enum kt_policy_mode of a cgroup without a policy */
-	__kt_u8 pad[3];
+	__kt_u8 policies;	/* 1: map kt_policies is consulted; a cgroup without a policy is traced */
+	__kt_u8 pad[4];
 	__kt_u32 raw_kinds; /* bit per kind that is taken at raw sys_enter/sys_exit: the others of a dispatcher's kinds have
 			     * another tier, and must not be told twice */
 	__kt_u32 pad2;
+	/* Budgets: ns between two events at the sustained rate; 0: no budget. */
+	__kt_u64 container_interval_ns;
+	__kt_u64 node_interval_ns;
+	__kt_u64 burst_ns; /* how far ahead of the sustained rate files may run; sockets 5/4, processes 3/2 of it */
 };
 
-/* Value of map kt_policies: cgroup id -> policy. */
-enum kt_policy_mode { KT_POLICY_TRACE = 0, KT_POLICY_SAMPLE = 1, KT_POLICY_OFF = 2 };
+/* Value of map kt_policies: cgroup id -> policy. Bits by kind below 32; a kind in neither is traced. */
 struct kt_policy {
-	__kt_u32 mode;	   /* enum kt_policy_mode */
-	__kt_u32 sample_n; /* KT_POLICY_SAMPLE: 1 of N processes */
-	__kt_u32 kinds;	   /* bit per kind below 32 that the mode applies to; others are traced */
+	__kt_u32 off;
+	__kt_u32 sample;   /* 1 of sample_n processes */
+	__kt_u32 sample_n;
 	__kt_u32 pad;
 };
 
@@ -368,6 +370,6 @@ KT_ASSERT(exit_, sizeof(struct kt_exit) == 24);
 KT_ASSERT(file, sizeof(struct kt_file) == 56);
 KT_ASSERT(socket_, sizeof(struct kt_socket) == 120);
 KT_ASSERT(cgroup, sizeof(struct kt_cgroup) == 24);
-KT_ASSERT(config, sizeof(struct kt_config) == 40);
+KT_ASSERT(config, sizeof(struct kt_config) == 64);
 
 #endif

@@ -24,8 +24,10 @@ INLINE struct kt_slot *slot_claim(void)
 			return slot;
 		}
 #else
-		if (!slot->busy && __sync_val_compare_and_swap(&slot->busy, 0, 1) == 0)
+		if (!slot->busy && __sync_val_compare_and_swap(&slot->busy, 0, 1) == 0) {
+			slot->index = index;
 			return slot;
+		}
 #endif
 	}
 	return NULL;

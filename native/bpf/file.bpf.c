@@ -229,7 +229,7 @@ INLINE void remember_for_close(u64 file, u64 inode, u32 created)
 /* A successful open: `file` is what came of it. */
 INLINE void file_open__exit(struct task_struct *task, u64 file, struct kt_open_call *call, struct kt_names *names, u32 tier)
 {
-	u32 f_mode, created, write, marks, pos;
+	u32 f_mode, created, write, by_path, marks, pos;
 	struct kt_slot *slot;
 	struct kt_file *body;
 	struct kt_act act;
@@ -247,6 +247,9 @@ INLINE void file_open__exit(struct task_struct *task, u64 file, struct kt_open_c
 		count(act.counts, KT_FILTERED);
 		return;
 	}
+	by_path = !write && act.cfg->open_mode == KT_OPEN_SENSITIVE;
+	if (!by_path && !within_budget(&act))
+		return;
 	slot = slot_claim();
 	if (!slot) {
 		count(act.counts, KT_LOST_NO_SLOT);
@@ -256,10 +259,16 @@ INLINE void file_open__exit(struct task_struct *task, u64 file, struct kt_open_c
 	body_zero(body);
 	pos = put_path(&body->path, slot, DATA_OFFSET, AT(file, file, f_path), task);
 	marks = path_marks(slot);
-	if (!write && act.cfg->open_mode == KT_OPEN_SENSITIVE && !(marks & KT_PREFIX_FILE)) {
-		slot_release(slot);
-		count(act.counts, KT_FILTERED);
-		return;
+	if (by_path) {
+		if (!(marks & KT_PREFIX_FILE)) {
+			slot_release(slot);
+			count(act.counts, KT_FILTERED);
+			return;
+		}
+		if (!within_budget(&act)) {
+			slot_release(slot);
+			return;
+		}
 	}
 	head_fill((struct kt_head *)slot->data, task, KT_FILE_OPEN, tier, act.cgroup_id, act.weight);
 	body_inode(body, inode);
@@ -286,6 +295,8 @@ INLINE void file_open__failed(struct task_struct *task, long err, struct kt_open
 		count(act.counts, KT_FILTERED);
 		return;
 	}
+	if (!within_budget(&act))
+		return;
 	if (!call->kernel_name && !names && !call->user_name) {
 		count(act.counts, KT_LOST_UNPAIRED);
 		return;

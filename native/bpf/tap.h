@@ -146,6 +146,19 @@ struct {
 	__type(key, u32);
 	__type(value, struct kt_proc);
 } kt_procs SEC(".maps");
+/* key: container's root cgroup id, or the cgroup's own outside of containers; value: see bucket_take */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, u64);
+} kt_buckets SEC(".maps");
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} kt_node_bucket SEC(".maps");
 
 INLINE struct kt_config *config(void)
 {
@@ -207,6 +220,62 @@ struct kt_act {
 	u32 kind;
 };
 
+/* Takes one event from a bucket: `tat` is the boot time at which the events let through so far are paid for. */
+INLINE int bucket_take(u64 *tat, u64 now, u64 interval, u64 ahead)
+{
+	u64 paid = *tat;
+
+	if (paid < now) {
+		*tat = now + interval;
+		return 1;
+	}
+	if (paid - now > ahead)
+		return 0;
+	__sync_fetch_and_add(tat, interval);
+	return 1;
+}
+
+/*
+ * Is there budget for one more event, in its container and on the node? Files are shed first, processes last: each
+ * family may run further ahead of the sustained rate than the one before it. What is shed is counted.
+ */
+INLINE int within_budget(struct kt_act *act)
+{
+	struct kt_config *cfg = act->cfg;
+	u64 now, ahead, key, start = 0, *tat;
+	struct kt_cgroup_info *info;
+	u32 zero = 0;
+
+	if (!cfg->container_interval_ns && !cfg->node_interval_ns)
+		return 1;
+	now = bpf_ktime_get_boot_ns();
+	ahead = cfg->burst_ns;
+	if (act->kind < KT_FILE_OPEN)
+		ahead += ahead >> 1;
+	else if (act->kind >= KT_SOCKET_CONNECT)
+		ahead += ahead >> 2;
+	if (cfg->container_interval_ns) {
+		info = bpf_map_lookup_elem(&kt_cgroups, &act->cgroup_id);
+		key = info && info->root_id ? info->root_id : act->cgroup_id;
+		tat = bpf_map_lookup_elem(&kt_buckets, &key);
+		if (!tat) {
+			bpf_map_update_elem(&kt_buckets, &key, &start, BPF_NOEXIST);
+			tat = bpf_map_lookup_elem(&kt_buckets, &key);
+		}
+		if (tat && !bucket_take(tat, now, cfg->container_interval_ns, ahead))
+			goto shed;
+	}
+	if (cfg->node_interval_ns) {
+		tat = bpf_map_lookup_elem(&kt_node_bucket, &zero);
+		if (tat && !bucket_take(tat, now, cfg->node_interval_ns, ahead))
+			goto shed;
+	}
+	return 1;
+shed:
+	count(act->counts, KT_LOST_BUDGET);
+	return 0;
+}
+
 /*
  * Counts the act as seen and decides by the policy of its cgroup, before anything else is read. Returns 1 if wanted.
  * Sampling is by process, so that a kept process is complete: `key` is its start time.
@@ -214,7 +283,7 @@ struct kt_act {
 INLINE int admit_cgroup(struct kt_act *act, u32 kind, u64 cgroup_id, u64 key)
 {
 	struct kt_policy *policy;
-	u32 mode, n = 1;
+	u32 bit = 1u << (kind & 31);
 
 	act->kind = kind;
 	act->weight = 1;
@@ -224,32 +293,27 @@ INLINE int admit_cgroup(struct kt_act *act, u32 kind, u64 cgroup_id, u64 key)
 	if (!act->cfg)
 		return 0;
 	count(act->counts, KT_SEEN);
-	if (!(act->cfg->enabled_kinds & (1u << (kind & 31)))) {
+	if (!(act->cfg->enabled_kinds & bit)) {
 		count(act->counts, KT_FILTERED);
 		return 0;
 	}
-	if (!act->cfg->policies)
-		return 1;
-	policy = bpf_map_lookup_elem(&kt_policies, &cgroup_id);
-	if (policy) {
-		mode = policy->kinds & (1u << (kind & 31)) ? policy->mode : KT_POLICY_TRACE;
-		n = policy->sample_n;
-	} else {
-		mode = act->cfg->default_mode;
-	}
-	if (mode == KT_POLICY_OFF) {
-		count(act->counts, KT_FILTERED);
-		return 0;
-	}
-	if (mode == KT_POLICY_SAMPLE && n > 1) {
-		/* Fibonacci hashing: start times are multiples of nothing in particular, their low bits alone are not fair */
-		if (((key * 0x9E3779B97F4A7C15ull) >> 32) % n) {
-			count(act->counts, KT_SAMPLED);
+	if (act->cfg->policies) {
+		policy = bpf_map_lookup_elem(&kt_policies, &cgroup_id);
+		if (policy && policy->off & bit) {
+			count(act->counts, KT_FILTERED);
 			return 0;
 		}
-		act->weight = n;
+		if (policy && policy->sample & bit && policy->sample_n > 1) {
+			/* Fibonacci hashing: start times alone are not fair in their low bits */
+			if (((key * 0x9E3779B97F4A7C15ull) >> 32) % policy->sample_n) {
+				count(act->counts, KT_SAMPLED);
+				return 0;
+			}
+			act->weight = policy->sample_n;
+		}
 	}
-	return 1;
+	/* an open still has to pass its mode, which costs a path: it asks for itself */
+	return kind == KT_FILE_OPEN || within_budget(act);
 }
 
 /* The same for the running task. `exclude_self`: file and socket acts of the agent are not events. */

@@ -6,8 +6,6 @@ import {
   KT_OPEN_OFF,
   KT_OPEN_SENSITIVE,
   KT_OPEN_WRITES,
-  KT_POLICY_OFF,
-  KT_POLICY_TRACE,
   KT_UNIX_ALL,
   KT_UNIX_OFF,
   KT_UNIX_SENSITIVE,
@@ -20,7 +18,6 @@ const OPEN_MODES = {
   all: KT_OPEN_ALL,
 } as const;
 const UNIX_MODES = { off: KT_UNIX_OFF, sensitive: KT_UNIX_SENSITIVE, all: KT_UNIX_ALL } as const;
-const DEFAULT_MODES = { trace: KT_POLICY_TRACE, off: KT_POLICY_OFF } as const;
 
 /** What the kernel side is told; defaults as in DEFAULT_TAP_CONFIG. */
 export interface TapConfig {
@@ -32,8 +29,16 @@ export interface TapConfig {
   /** Opens that fail are events too. */
   readonly failedOpens: boolean;
   readonly unixMode: keyof typeof UNIX_MODES;
-  /** What happens to a cgroup without a policy of its own. */
-  readonly defaultMode: keyof typeof DEFAULT_MODES;
+  readonly budgets: Budgets;
+}
+
+/** Events a second that are let through in the long run; 0: no limit. What exceeds them is shed, files first. */
+export interface Budgets {
+  /** Each container; outside of containers each control group. */
+  readonly containerPerSecond: number;
+  readonly nodePerSecond: number;
+  /** How long twice the rate may last before files are shed; sockets and processes have 5/4 and 3/2 of it. */
+  readonly burstSeconds: number;
 }
 
 export const DEFAULT_TAP_CONFIG: TapConfig = {
@@ -42,7 +47,7 @@ export const DEFAULT_TAP_CONFIG: TapConfig = {
   openMode: 'sensitive',
   failedOpens: false,
   unixMode: 'sensitive',
-  defaultMode: 'trace',
+  budgets: { containerPerSecond: 0, nodePerSecond: 0, burstSeconds: 10 },
 };
 
 /** What the tap itself knows beside the settings. Kinds are bits by number. */
@@ -66,9 +71,22 @@ export function encodeConfig(config: TapConfig, state: TapState, into: Uint8Arra
   view.setUint8(CONFIG.open_mode, OPEN_MODES[config.openMode]);
   view.setUint8(CONFIG.failed_opens, config.failedOpens ? 1 : 0);
   view.setUint8(CONFIG.unix_mode, UNIX_MODES[config.unixMode]);
-  view.setUint8(CONFIG.policies, state.policies || config.defaultMode !== 'trace' ? 1 : 0);
-  view.setUint8(CONFIG.default_mode, DEFAULT_MODES[config.defaultMode]);
+  view.setUint8(CONFIG.policies, state.policies ? 1 : 0);
   view.setUint32(CONFIG.raw_kinds, state.rawKinds, true);
+  const { containerPerSecond, nodePerSecond, burstSeconds } = config.budgets;
+  view.setBigUint64(CONFIG.container_interval_ns, intervalNs('containerPerSecond', containerPerSecond), true);
+  view.setBigUint64(CONFIG.node_interval_ns, intervalNs('nodePerSecond', nodePerSecond), true);
+  if (!(burstSeconds >= 0 && burstSeconds <= 3600)) {
+    throw new RangeError(`burstSeconds: ${burstSeconds} is not a number of seconds from 0 to 3600`);
+  }
+  view.setBigUint64(CONFIG.burst_ns, BigInt(Math.round(burstSeconds * 1e9)), true);
+}
+
+/** Nanoseconds between two events at the sustained rate. */
+function intervalNs(name: string, perSecond: number): bigint {
+  if (perSecond === 0) return 0n;
+  if (perSecond > 0 && perSecond <= 1e9) return BigInt(Math.max(1, Math.round(1e9 / perSecond)));
+  throw new RangeError(`${name}: ${perSecond} is not a number of events a second from 0 (no limit) to 10^9`);
 }
 
 function checkedCap(name: string, value: number, max: number): number {

@@ -1,18 +1,12 @@
-import {
-  CGROUP_INFO,
-  KT_CGROUP_CONTAINER,
-  KT_ENTRY_INIT,
-  KT_POLICY_OFF,
-  KT_POLICY_SAMPLE,
-  POLICY,
-  PROC,
-} from './layout.gen.ts';
+import { CGROUP_INFO, KT_CGROUP_CONTAINER, KT_ENTRY_INIT, POLICY, PROC } from './layout.gen.ts';
 
-/** What happens to a cgroup's events of some kinds; other kinds are traced. */
-export type CgroupPolicy =
-  | { readonly mode: 'off'; readonly kinds: readonly number[] }
+/** What happens to a cgroup's events, by kind; kinds in neither list are traced. */
+export interface CgroupPolicy {
+  readonly off: readonly number[];
   /** One of `n` processes is traced whole; its events weigh `n`. */
-  | { readonly mode: 'sample'; readonly n: number; readonly kinds: readonly number[] };
+  readonly sample: readonly number[];
+  readonly n: number;
+}
 
 /** Key of maps kt_policies and kt_cgroups. */
 export function encodeCgroupId(id: bigint): Uint8Array {
@@ -28,18 +22,16 @@ export function kindBits(kinds: Iterable<number>): number {
   return bits >>> 0;
 }
 
-/** Value of map kt_policies. */
+/** Value of map kt_policies. Throws RangeError for an `n` that is not a sampling rate. */
 export function encodePolicy(policy: CgroupPolicy): Uint8Array {
+  if (!Number.isInteger(policy.n) || policy.n < 1 || policy.n > 0xffffffff) {
+    throw new RangeError(`sample: ${policy.n} is not a whole number from 1 to 2^32 - 1`);
+  }
   const value = new Uint8Array(POLICY.SIZE);
   const view = new DataView(value.buffer);
-  view.setUint32(POLICY.mode, policy.mode === 'off' ? KT_POLICY_OFF : KT_POLICY_SAMPLE, true);
-  if (policy.mode === 'sample') {
-    if (!Number.isInteger(policy.n) || policy.n < 1 || policy.n > 0xffffffff) {
-      throw new RangeError(`sample: ${policy.n} is not a whole number from 1 to 2^32 - 1`);
-    }
-    view.setUint32(POLICY.sample_n, policy.n, true);
-  }
-  view.setUint32(POLICY.kinds, kindBits(policy.kinds), true);
+  view.setUint32(POLICY.off, kindBits(policy.off), true);
+  view.setUint32(POLICY.sample, kindBits(policy.sample), true);
+  view.setUint32(POLICY.sample_n, policy.n, true);
   return value;
 }
 

@@ -90,9 +90,6 @@ export const KT_OPEN_ALL = 3;
 export const KT_UNIX_OFF = 0;
 export const KT_UNIX_SENSITIVE = 1;
 export const KT_UNIX_ALL = 2;
-export const KT_POLICY_TRACE = 0;
-export const KT_POLICY_SAMPLE = 1;
-export const KT_POLICY_OFF = 2;
 export const KT_PREFIX_FILE = 1;
 export const KT_PREFIX_UNIX = 2;
 export const KT_PREFIX_WILDCARD = 4;
@@ -230,15 +227,17 @@ export const CONFIG = {
   failed_opens: 25,
   unix_mode: 26,
   policies: 27,
-  default_mode: 28,
   raw_kinds: 32,
-  SIZE: 40,
+  container_interval_ns: 40,
+  node_interval_ns: 48,
+  burst_ns: 56,
+  SIZE: 64,
 } as const;
 
 export const POLICY = {
-  mode: 0,
-  sample_n: 4,
-  kinds: 8,
+  off: 0,
+  sample: 4,
+  sample_n: 8,
   SIZE: 16,
 } as const;
 

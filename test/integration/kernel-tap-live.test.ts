@@ -12,6 +12,7 @@ import {
   KT_FILE_OPEN,
   KT_FILE_UNLINK,
   KT_FILTERED,
+  KT_LOST_BUDGET,
   KT_PROCESS_EXEC,
   KT_SELF,
 } from '../../src/kernel/layout.gen.ts';
@@ -165,12 +166,35 @@ describe('cgroups made while the tap runs', () => {
       };
     };
     expect(told()).toEqual({ inside: 1, outside: 1, execs: 1 });
-    tap.setPolicy(id, { mode: 'off', kinds: [KT_FILE_OPEN] });
+    tap.setPolicy(id, { off: [KT_FILE_OPEN], sample: [], n: 1 });
     const before = counterOf(tap, KT_FILE_OPEN, KT_FILTERED);
     expect(told()).toEqual({ inside: 0, outside: 1, execs: 1 });
     expect(counterOf(tap, KT_FILE_OPEN, KT_FILTERED)).toBeGreaterThan(before);
     tap.setPolicy(id, undefined);
     expect(told()).toEqual({ inside: 1, outside: 1, execs: 1 });
+  });
+
+  test('over its budget a group loses files first, each counted, and no exec; another group loses nothing', () => {
+    const tap = openTap(KT_FILE_OPEN, KT_PROCESS_EXEC);
+    const { path, id } = makeCgroup('greedy');
+    const modest = makeCgroup('modest');
+    const marker = join(dir, 'budget');
+    writeFileSync(marker, '');
+    // A burst of 50 files; 60 may be followed by execs, which have half as much again.
+    const budgets = { containerPerSecond: 0.5, nodePerSecond: 0, burstSeconds: 100 };
+    tap.configure({ ...DEFAULT_TAP_CONFIG, openMode: 'all', budgets });
+    const shed = counterOf(tap, KT_FILE_OPEN, KT_LOST_BUDGET);
+    inside(path, `i=0; while [ $i -lt 200 ]; do : < ${marker}; i=$((i+1)); done; /bin/true; /bin/true`);
+    inside(modest.path, `: < ${marker}`);
+    const seen = drainAll(tap);
+    const opens = opensOf(seen, marker);
+    const kept = opens.filter(({ cgroupId }) => cgroupId === id).length;
+    expect(kept).toBeGreaterThan(0);
+    expect(kept).toBeLessThanOrEqual(52);
+    expect(opens.filter(({ cgroupId }) => cgroupId === modest.id).length).toBe(1);
+    expect(Number(counterOf(tap, KT_FILE_OPEN, KT_LOST_BUDGET) - shed)).toBeGreaterThanOrEqual(200 - kept);
+    expect(seen.filter((one) => one.kind === KT_PROCESS_EXEC && one.cgroupId === id).length).toBe(2);
+    expect(counterOf(tap, KT_PROCESS_EXEC, KT_LOST_BUDGET)).toBe(0n);
   });
 
   test('the first process of a container is its init, one that comes from outside was injected', () => {

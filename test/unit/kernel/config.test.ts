@@ -14,6 +14,7 @@ test('a configuration is the struct of record.h, the process key left as it was'
     openMode: 'all',
     failedOpens: true,
     unixMode: 'all',
+    budgets: { containerPerSecond: 1000, nodePerSecond: 0, burstSeconds: 10 },
   } as const;
   encodeConfig(config, { enabledKinds: 0x80000402, rawKinds: 0x400, policies: true }, bytes);
   expect(Buffer.from(bytes).toString('hex')).toBe(
@@ -22,19 +23,32 @@ test('a configuration is the struct of record.h, the process key left as it was'
       '67050000' + // env_cap
       '02040080' + // enabled_kinds
       '03010201' + // open_mode, failed_opens, unix_mode, policies
-      '00000000' + // default_mode
+      '00000000' +
       '00040000' + // raw_kinds
-      '00000000',
+      '00000000' +
+      '40420f0000000000' + // container_interval_ns: 1,000,000
+      '0000000000000000' + // node_interval_ns: none
+      '00e40b5402000000', // burst_ns: 10^10
   );
 });
 
-test('policies are looked up only where there are some, or where the default is not to trace', () => {
-  const flag = (config: Partial<typeof DEFAULT_TAP_CONFIG>, policies: boolean) => {
+test('policies are looked up only where there are some', () => {
+  const flag = (policies: boolean) => {
     const bytes = new Uint8Array(CONFIG.SIZE);
-    encodeConfig({ ...DEFAULT_TAP_CONFIG, ...config }, { ...state, policies }, bytes);
+    encodeConfig(DEFAULT_TAP_CONFIG, { ...state, policies }, bytes);
     return bytes[CONFIG.policies];
   };
-  expect([flag({}, false), flag({}, true), flag({ defaultMode: 'off' }, false)]).toEqual([0, 1, 1]);
+  expect([flag(false), flag(true)]).toEqual([0, 1]);
+});
+
+test.each([
+  { containerPerSecond: -1, nodePerSecond: 0, burstSeconds: 1 },
+  { containerPerSecond: 0, nodePerSecond: Number.NaN, burstSeconds: 1 },
+  { containerPerSecond: 0, nodePerSecond: 0, burstSeconds: -1 },
+])('a budget that cannot be is refused: %o', (budgets) => {
+  expect(() => encodeConfig({ ...DEFAULT_TAP_CONFIG, budgets }, state, new Uint8Array(CONFIG.SIZE))).toThrow(
+    RangeError,
+  );
 });
 
 test.each([-1, 1.5, Number.NaN, KT_ARGV_CAP_MAX + 1])('an argv cap of %d is refused', (argvCap) => {

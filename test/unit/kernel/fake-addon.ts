@@ -76,7 +76,7 @@ export class FakeAddon implements NativeAddon {
 
   testRun(): void {
     if (this.testRunError !== undefined) throw this.testRunError;
-    const config = new Uint8Array(40);
+    const config = new Uint8Array(64);
     config.set([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
     this.#map('kt_config').set('00000000', config);
   }

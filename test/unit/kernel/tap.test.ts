@@ -278,21 +278,21 @@ describe('settings', () => {
 
   test('a policy is written, looked up while there is one, and removed', () => {
     const tap = openTap();
-    tap.setPolicy(0x1_0000_0002n, { mode: 'sample', n: 10, kinds: [KT_FILE_OPEN] });
+    tap.setPolicy(0x1_0000_0002n, { off: [], sample: [KT_FILE_OPEN], n: 10 });
     expect(addon.config()[CONFIG.policies]).toBe(1);
     const policies = addon.maps.get('kt_policies');
     expect(Buffer.from(policies?.get('0200000001000000') ?? []).toString('hex')).toBe(
-      '010000000a0000000004000000000000',
+      '00000000000400000a00000000000000',
     );
-    tap.setPolicy(3n, { mode: 'off', kinds: [KT_PROCESS_EXEC, 31] });
+    tap.setPolicy(3n, { off: [KT_PROCESS_EXEC, 31], sample: [], n: 1 });
     expect(Buffer.from(policies?.get('0300000000000000') ?? []).toString('hex')).toBe(
-      '02000000000000000200008000000000',
+      '02000080000000000100000000000000',
     );
     tap.setPolicy(0x1_0000_0002n, undefined);
     expect(addon.config()[CONFIG.policies]).toBe(1);
     tap.setPolicy(3n, undefined);
     expect([policies?.size, addon.config()[CONFIG.policies]]).toEqual([0, 0]);
-    expect(() => tap.setPolicy(4n, { mode: 'sample', n: 0, kinds: [] })).toThrow(RangeError);
+    expect(() => tap.setPolicy(4n, { off: [], sample: [], n: 0 })).toThrow(RangeError);
     expect(addon.config()[CONFIG.policies]).toBe(0);
   });
 });
