@@ -2,6 +2,7 @@
 /* process.*: exec, exit, the snapshot of processes, io_uring_setup. The trackers are in core. */
 #include "task.h"
 #include "path.h"
+#include "syscall.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -303,6 +304,22 @@ SEC("tp/syscalls/sys_exit_io_uring_setup")
 int kt_sys_exit_io_uring_setup(struct trace_event_raw_sys_exit *ctx)
 {
 	io_uring_setup__exit(ctx->ret, KT_TIER_SYSCALL);
+	return 0;
+}
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(kt_process_raw_enter, struct pt_regs *regs, long id)
+{
+	if (id == NR_io_uring_setup && !IS_COMPAT(current_task()))
+		io_uring_setup__enter(ARG1(regs), ARG2(regs));
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(kt_process_raw_exit, struct pt_regs *regs, long ret)
+{
+	if (SYSCALL_NUMBER(regs) == NR_io_uring_setup && !IS_COMPAT(current_task()))
+		io_uring_setup__exit(ret, KT_TIER_RAW_SYSCALL);
 	return 0;
 }
 

@@ -49,6 +49,7 @@
 #define NR_renameat2 276
 #define IS_COMPAT(task) (RD(task_struct, task, thread_info.flags) >> 22 & 1) /* TIF_32BIT */
 #endif
+#define NR_io_uring_setup 425
 #define NR_openat2 437
 #define NR_fchmodat2 452
 

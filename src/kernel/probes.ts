@@ -6,7 +6,6 @@ import {
   KT_FILE_UNLINK,
   KT_PROCESS_EXEC,
   KT_PROCESS_EXIT,
-  KT_PROCESS_FORK,
   KT_PROCESS_IO_URING,
   KT_SOCKET_ACCEPT,
   KT_SOCKET_CLOSE,
@@ -70,12 +69,14 @@ export const PROBES: readonly Probe[] = [
     tiers: [{ tier: 'tracker', required: ['kt_process_exit'] }],
   },
   // tracked always, in core; no program makes events of it
-  { kind: KT_PROCESS_FORK, name: 'process.fork', family: 'process', tiers: [] },
   {
     kind: KT_PROCESS_IO_URING,
     name: 'process.io_uring',
     family: 'process',
-    tiers: [syscalls(['io_uring_setup'], [])],
+    tiers: [
+      syscalls(['io_uring_setup'], []),
+      { tier: 'raw_syscall', required: ['kt_process_raw_enter', 'kt_process_raw_exit'] },
+    ],
   },
   {
     kind: KT_FILE_OPEN,

@@ -175,8 +175,8 @@ describe('choosing a tier', () => {
     expect(() => tap.disable([0])).toThrow(RangeError);
   });
 
-  test('a kind that is tracked but told by no program yet says so', () => {
-    expect(openTap().enable([KT_PROCESS_FORK])).toMatchObject([{ state: 'failed', reason: 'no program tells of it' }]);
+  test('forks are tracked, not told: no probe takes them', () => {
+    expect(() => openTap().enable([KT_PROCESS_FORK])).toThrow(RangeError);
   });
 });
 
