@@ -4,7 +4,8 @@ import { isatty } from 'node:tty';
 import type { Logger } from 'pino';
 import { type NodeFacts, SCHEMA } from '../../proto/contract.ts';
 import { type Collector, startCollector } from '../collector/server.ts';
-import { DEFAULT_TAP_CONFIG } from '../kernel/config.ts';
+import type { Settings } from '../config/schema.ts';
+import { type ConfigStatus, ConfigWatch } from '../config/watch.ts';
 import type { ProbeStatus } from '../kernel/probe-switch.ts';
 import { KernelTap } from '../kernel/tap.ts';
 import { findCgroupMount } from '../kubernetes/cgroup-mount.ts';
@@ -29,16 +30,20 @@ import { BootClock, systemClocks } from './clock.ts';
 import { DrainLoop } from './drain.ts';
 import { HOLD_BYTES, HOLD_DEADLINE_MS, Hold } from './hold.ts';
 import { KERNEL_KINDS } from './kinds.ts';
+import { LiveSettings } from './live-settings.ts';
 import { onceUntilChange } from './log.ts';
 import { type AgentOptions, StartError } from './options.ts';
 import { Pipeline } from './pipeline.ts';
 import { preflight } from './preflight.ts';
+import { kindsOf, needsRestart, sensitiveOf, tailRulesOf, tapConfigOf } from './tap-settings.ts';
 
 const POLL_MS = 1000;
 /** At stop: for the rings to run empty, for the collector's last acknowledgement, for the reader of stdout. */
 const DRAIN_STOP_MS = 1000;
 const ACK_STOP_MS = 5000;
 const TAIL_STOP_MS = 500;
+/** At a change of settings, for what is in the rings. */
+const DRAIN_CHANGE_MS = 200;
 
 export interface AgentEvents {
   /** The reader of stdout is gone. */
@@ -59,6 +64,8 @@ export class Agent {
   readonly #loop: DrainLoop;
   readonly #accounts: Accounts;
   readonly #resolver: PodResolver | undefined;
+  readonly #live: LiveSettings;
+  #config: ConfigWatch | undefined;
   #poll: NodeJS.Timeout | undefined;
   #probes = new Map<number, string>();
   #lostControl = 0;
@@ -112,7 +119,10 @@ export class Agent {
     const hello = { schema: SCHEMA, node, agentVersion: options.version };
     const address = collector?.address ?? options.collector;
     this.#client = new PublishClient({ address, hello, pool, log: onceUntilChange(log.child({ part: 'stream' })) });
-    this.#tail = options.tail ? this.#openTail(node, processes, wallOffsetNs, events) : undefined;
+    this.#tail =
+      options.settings.tail.enabled || options.config !== undefined
+        ? this.#openTail(node, processes, wallOffsetNs, events)
+        : undefined;
     this.#pipeline = new Pipeline({
       workloads: this.#workloads,
       processes,
@@ -127,14 +137,10 @@ export class Agent {
     this.#tap = KernelTap.open({
       objectDir: options.bpfDir,
       ringBytes: { events: options.ringBytes, process: options.processRingBytes },
-      config: {
-        ...DEFAULT_TAP_CONFIG,
-        argvCap: options.argvCap,
-        openMode: options.openMode,
-        failedOpens: options.failedOpens,
-        unixMode: options.unixMode,
-      },
+      config: tapConfigOf(options.settings),
+      sensitive: sensitiveOf(options.settings),
     });
+    this.#live = new LiveSettings(this.#tap, options.settings);
     this.#loop = new DrainLoop({
       source: this.#tap,
       onRecord: this.#pipeline.record.bind(this.#pipeline),
@@ -149,6 +155,11 @@ export class Agent {
   /** The books as of now. */
   ledger(): LedgerSnapshot {
     return this.#accounts.ledger();
+  }
+
+  /** How the configuration file fares; undefined without one. */
+  get config(): ConfigStatus | undefined {
+    return this.#config?.status;
   }
 
   /** Takes the tap out of the kernel and lets out what is on its way. Never throws; a second call gives the first's. */
@@ -183,14 +194,15 @@ export class Agent {
       this.#tellProbes();
     }
     this.#poll = setInterval(() => this.#pollOnce(), POLL_MS);
+    this.#config = this.#watchConfig();
   }
 
   #kindsByFamily(): number[][] {
     const families = new Map<string, number[]>();
     const available = new Set(this.#tap.status().map((probe) => probe.kind));
-    for (const name of this.#options.kinds) {
-      const kind = KERNEL_KINDS.get(name);
-      if (kind === undefined || !available.has(kind)) continue;
+    const wanted = kindsOf(this.#live.current);
+    for (const [name, kind] of KERNEL_KINDS) {
+      if (!wanted.includes(kind) || !available.has(kind)) continue;
       const family = name.slice(0, name.indexOf('.'));
       families.set(family, [...(families.get(family) ?? []), kind]);
     }
@@ -199,6 +211,7 @@ export class Agent {
 
   async #end(): Promise<LedgerSnapshot> {
     clearInterval(this.#poll);
+    this.#config?.stop();
     this.#resolver?.stop();
     this.#loop.stop();
     try {
@@ -223,11 +236,10 @@ export class Agent {
   }
 
   #openTail(node: NodeFacts, processes: ProcessTable, wallOffsetNs: () => bigint, { onTailClosed }: AgentEvents): Tail {
-    const { tailKinds, tailRate, tailBytes, json } = this.#options;
+    const { settings, json } = this.#options;
     const encoder = new BatchEncoder({ runId: node.runId, processes });
     const people = isatty(1) && !json;
     const renderer = people ? prettyLines(!process.env['NO_COLOR'], () => process.stdout.columns ?? 0) : JSON_LINES;
-    const numbers = (tailKinds ?? []).map((name) => KERNEL_KINDS.get(name)).filter((kind) => kind !== undefined);
     return new Tail({
       writer: new BoundedWriter(openSink(1), {
         onClosed: (error) => {
@@ -238,19 +250,18 @@ export class Agent {
       encodeOne: encoder.encodeOne.bind(encoder),
       node,
       ...renderer,
-      kinds: tailKinds === undefined ? undefined : { numbers: new Set(numbers), own: new Set(tailKinds) },
-      eventsPerSecond: tailRate,
-      bytesPerSecond: tailBytes,
+      ...tailRulesOf(settings),
       wallOffsetNs,
     });
   }
 
   #openResolver(node: NodeFacts): PodResolver | undefined {
-    const { kubelet, kubeletTokenFile, kubeletCaFile } = this.#options;
+    const { kubelet, kubeletTokenFile, kubeletCaFile, kubeletInsecure } = this.#options;
     if (kubelet === undefined) return undefined;
     const source = new KubeletSource({
       url: kubelet,
       nodeName: node.nodeName,
+      insecure: kubeletInsecure,
       ...(kubeletTokenFile === undefined ? {} : { tokenFile: kubeletTokenFile }),
       ...(kubeletCaFile === undefined ? {} : { caFile: kubeletCaFile }),
     });
@@ -274,6 +285,37 @@ export class Agent {
     });
     this.#pipeline.useHold(hold);
     return hold;
+  }
+
+  #watchConfig(): ConfigWatch | undefined {
+    const { config } = this.#options;
+    if (config === undefined) return undefined;
+    const watch = new ConfigWatch(config.hash, {
+      file: config.file,
+      context: config.context,
+      onSettings: (settings, hash) => this.#applySettings(settings, hash),
+      onRefused: ({ message }) =>
+        this.#log.error({ config: message }, 'the configuration was refused; the last good one stays in force'),
+    });
+    watch.start();
+    // It may have changed while the probes were attached.
+    watch.check();
+    return watch;
+  }
+
+  #applySettings(settings: Settings, hash: string): void {
+    const restart = needsRestart(this.#live.current, settings);
+    const { turnedOn, turnedOff } = this.#live.apply(settings);
+    this.#tail?.configure(tailRulesOf(settings));
+    // What was seen before the change goes out before the word of it.
+    this.#loop.drainAll(performance.now() + DRAIN_CHANGE_MS);
+    this.#tellProbes();
+    const on = this.#tap.status().filter(({ state }) => state === 'on');
+    this.#log.info(
+      { hash, turned_on: turnedOn, turned_off: turnedOff, probes: on.map(({ name }) => name) },
+      'the configuration is in force',
+    );
+    if (restart.length > 0) this.#log.warn({ keys: restart }, 'changed settings that need a restart of the agent');
   }
 
   #walk(): void {
@@ -313,7 +355,7 @@ export class Agent {
 
   /** One event and one log line for each probe that is not as it was. */
   #tellProbes(): void {
-    const asked = new Set(this.#options.kinds.map((name) => KERNEL_KINDS.get(name)));
+    const asked = new Set(kindsOf(this.#live.current));
     for (const probe of this.#tap.status()) {
       const { kind, name, tier, state, reason } = probe;
       const now = `${state} ${tier} ${reason}`;

@@ -1,7 +1,7 @@
-export type OpenMode = 'off' | 'writes' | 'sensitive' | 'all';
-export type UnixMode = 'off' | 'sensitive' | 'all';
+import type { ConfigContext } from '../config/load.ts';
+import type { Settings } from '../config/schema.ts';
 
-/** What the agent is to do: checked values, from flags today and from a file later. Sizes in bytes. */
+/** What the agent is to do: checked values, from flags and the configuration file. Sizes in bytes. */
 export interface AgentOptions {
   readonly version: string;
   /** Embedded collector on the loopback interface; no kubelet is needed. */
@@ -14,21 +14,14 @@ export interface AgentOptions {
   readonly kubelet: string | undefined;
   readonly kubeletTokenFile: string | undefined;
   readonly kubeletCaFile: string | undefined;
+  readonly kubeletInsecure: boolean;
   /** By flag; undefined: as the environment or the service account's token says. */
   readonly nodeName: string | undefined;
   readonly clusterName: string;
-  /** Names of KERNEL_KINDS. */
-  readonly kinds: readonly string[];
-  readonly openMode: OpenMode;
-  readonly failedOpens: boolean;
-  readonly unixMode: UnixMode;
-  readonly argvCap: number;
-  readonly tail: boolean;
-  readonly tailKinds: readonly string[] | undefined;
-  /** Lines a second; 0: no limit. */
-  readonly tailRate: number;
-  /** Bytes a second; 0: no limit. */
-  readonly tailBytes: number;
+  /** What may change while it runs, as it is at the start; what is above came from the same sources. */
+  readonly settings: Settings;
+  /** The file that the settings follow. */
+  readonly config: ConfigFile | undefined;
   /** NDJSON also on a terminal. */
   readonly json: boolean;
   readonly ringBytes: number;
@@ -38,6 +31,14 @@ export interface AgentOptions {
   readonly cgroupDir: string | undefined;
   /** Folder of the BPF objects; undefined: the one that was built with this program. */
   readonly bpfDir: string | undefined;
+}
+
+/** A configuration file and how it becomes settings. */
+export interface ConfigFile {
+  readonly file: string;
+  /** Of the content that the first settings came from. */
+  readonly hash: string;
+  readonly context: ConfigContext;
 }
 
 /** The agent cannot run here: what is missing and what to do about it. Exit 1. */

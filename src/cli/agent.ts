@@ -1,25 +1,20 @@
 import os from 'node:os';
 import path from 'node:path';
-import { KERNEL_KINDS, OWN_KINDS } from '../agent/kinds.ts';
-import type { AgentOptions } from '../agent/options.ts';
+import type { AgentOptions, ConfigFile } from '../agent/options.ts';
+import { configHash, parseConfig, readConfigFile } from '../config/load.ts';
+import type { Settings } from '../config/schema.ts';
 import { KT_ARGV_CAP_MAX } from '../kernel/layout.gen.ts';
-import {
-  choice,
-  type FlagSpecs,
-  flagHelp,
-  hostPort,
-  integer,
-  parseFlags,
-  suggestion,
-  text,
-  UsageError,
-} from './flags.ts';
+import { baseSettings, flagSettings, KINDS, nodeLabels } from './agent-settings.ts';
+import { type FlagSpecs, type FlagValues, flagHelp, integer, parseFlags, text, UsageError } from './flags.ts';
 import { version } from './version.ts';
-
-const KINDS = [...KERNEL_KINDS.keys()];
 
 const FLAGS = {
   collector: { type: 'string', value: 'HOST:PORT', help: 'stream to this collector' },
+  config: {
+    type: 'string',
+    value: 'FILE',
+    help: 'settings from this file, followed while the agent runs; flags win over it (see: kerntap config explain)',
+  },
   standalone: {
     type: 'boolean',
     help: 'with a collector of its own on the loopback interface: this host, no Kubernetes needed',
@@ -29,6 +24,11 @@ const FLAGS = {
   'kubelet-token-file': { type: 'string', value: 'FILE', help: "bearer token for it (the pod's own service account)" },
   'kubelet-ca-file': { type: 'string', value: 'FILE', help: 'CA that its certificate must be signed by' },
   'node-name': { type: 'string', value: 'NAME', help: 'Kubernetes name of this node ($NODE_NAME, else the host name)' },
+  'node-labels': {
+    type: 'string',
+    value: 'LIST',
+    help: "labels of this node, a=b,c=d, for the file's overrides ($NODE_LABELS)",
+  },
   'cluster-name': { type: 'string', value: 'NAME', help: 'name of the cluster, stamped on every event' },
   kinds: {
     type: 'string',
@@ -79,27 +79,8 @@ Flags (defaults in brackets):
 ${flagHelp(FLAGS)}
 `;
 
-const CLUSTER_TAIL_KINDS = ['process.exec', 'socket.connect', 'file.open'];
-const FAMILIES = ['process', 'file', 'socket', 'kerntap'];
 /** A ring's size: whole pages, a power of two. */
 const RING_MAX = 1 << 30;
-
-/** Kinds named one by one or by family. */
-function kindList(name: string, value: string, known: readonly string[]): string[] {
-  const chosen = new Set<string>();
-  const families = FAMILIES.filter((family) => known.some((kind) => kind.startsWith(`${family}.`)));
-  for (const word of value.split(',').map((item) => item.trim())) {
-    const found = known.filter((kind) => kind === word || (families.includes(word) && kind.startsWith(`${word}.`)));
-    if (found.length === 0) {
-      const accepted = [...known, ...families];
-      throw new UsageError(
-        `--${name}: '${word}' is not a kind${suggestion(word, accepted)}; known: ${accepted.join(', ')}`,
-      );
-    }
-    for (const kind of found) chosen.add(kind);
-  }
-  return known.filter((kind) => chosen.has(kind));
-}
 
 function ringBytes(values: Parameters<typeof integer>[0], name: string, fallback: number): number {
   const bytes = integer(values, name, { min: 4096, max: RING_MAX, bytes: true }) ?? fallback;
@@ -107,14 +88,10 @@ function ringBytes(values: Parameters<typeof integer>[0], name: string, fallback
   return bytes;
 }
 
-function kubeletUrl(value: string | undefined): string | undefined {
-  if (value === undefined) return undefined;
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (url?.protocol === 'https:' && url.hostname !== '') return url.origin;
-  throw new UsageError(`--kubelet: '${value}' is not a URL such as https://127.0.0.1:10250`);
-}
-
-/** `env`: NODE_NAME, XDG_STATE_HOME and HOME are read. Undefined: help was asked for. Throws UsageError. */
+/**
+ * `env`: NODE_NAME, NODE_LABELS, XDG_STATE_HOME and HOME are read. Undefined: help was asked for. Throws UsageError, and
+ * ConfigError for the file of --config.
+ */
 export function agentOptions(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
@@ -122,48 +99,35 @@ export function agentOptions(
   const values = parseFlags(args, FLAGS);
   if (values['help']) return undefined;
   const standalone = values['standalone'] === true;
-  const all = values['all'] === true;
-  const collector = hostPort(values, 'collector');
   const out = text(values, 'out');
-  if (standalone && collector !== undefined)
+  if (standalone && values['collector'] !== undefined)
     throw new UsageError('--standalone brings its own collector: leave out --collector');
-  if (!standalone && collector === undefined) throw new UsageError('--collector HOST:PORT or --standalone is needed');
   if (!standalone && out !== undefined)
     throw new UsageError('--out belongs to --standalone: the collector decides where it writes');
-  for (const name of ['open-mode', 'unix']) {
-    if (all && values[name] !== undefined) throw new UsageError(`--all says what --${name} would: give one of them`);
+  const { settings, config } = settingsOf(values, env, standalone);
+  const { collector, kubelet } = settings;
+  if (!standalone && collector.endpoint === undefined) {
+    throw new UsageError(
+      '--collector HOST:PORT or --standalone is needed (or collector.endpoint in the file of --config)',
+    );
   }
-  const kubelet = kubeletUrl(text(values, 'kubelet'));
   for (const name of ['kubelet-token-file', 'kubelet-ca-file']) {
-    if (kubelet === undefined && values[name] !== undefined) throw new UsageError(`--${name} needs --kubelet`);
+    if (kubelet.url === undefined && values[name] !== undefined) throw new UsageError(`--${name} needs --kubelet`);
   }
-  const kinds = text(values, 'kinds');
-  const tailKinds = text(values, 'tail-kinds');
   const state = env['XDG_STATE_HOME'] || path.join(env['HOME'] || os.homedir(), '.local', 'state');
   return {
     version: version(),
     standalone,
-    collector: collector ?? '',
+    collector: collector.endpoint ?? '',
     outDir: path.resolve(out ?? path.join(state, 'kerntap', 'events')),
-    kubelet,
-    kubeletTokenFile: text(values, 'kubelet-token-file'),
-    kubeletCaFile: text(values, 'kubelet-ca-file'),
-    nodeName: text(values, 'node-name') ?? (env['NODE_NAME'] || undefined),
-    clusterName: text(values, 'cluster-name') ?? '',
-    kinds: kinds === undefined ? KINDS : kindList('kinds', kinds, KINDS),
-    openMode: all ? 'all' : (choice(values, 'open-mode', ['off', 'writes', 'sensitive', 'all']) ?? 'sensitive'),
-    failedOpens: all || values['failed-opens'] === true,
-    unixMode: all ? 'all' : (choice(values, 'unix', ['off', 'sensitive', 'all']) ?? 'sensitive'),
-    argvCap: integer(values, 'argv-cap', { min: 64, max: KT_ARGV_CAP_MAX, bytes: true }) ?? 8192,
-    tail: (choice(values, 'tail', ['on', 'off']) ?? 'on') === 'on',
-    tailKinds:
-      tailKinds !== undefined
-        ? kindList('tail-kinds', tailKinds, [...KINDS, ...OWN_KINDS])
-        : standalone
-          ? undefined
-          : [...CLUSTER_TAIL_KINDS, ...OWN_KINDS],
-    tailRate: integer(values, 'tail-rate', { min: 0, max: 1_000_000 }) ?? (standalone ? 0 : 20),
-    tailBytes: integer(values, 'tail-bytes', { min: 0, max: 1 << 30, bytes: true }) ?? (standalone ? 0 : 16384),
+    kubelet: kubelet.url,
+    kubeletTokenFile: kubelet.tokenFile,
+    kubeletCaFile: kubelet.caFile,
+    kubeletInsecure: kubelet.insecureSkipVerify,
+    nodeName: settings.nodeName ?? (env['NODE_NAME'] || undefined),
+    clusterName: settings.clusterName,
+    settings,
+    config,
     json: values['json'] === true,
     ringBytes: ringBytes(values, 'ring-bytes', 16 << 20),
     processRingBytes: ringBytes(values, 'process-ring-bytes', 4 << 20),
@@ -171,6 +135,24 @@ export function agentOptions(
     cgroupDir: text(values, 'cgroup'),
     bpfDir: text(values, 'bpf-dir'),
   };
+}
+
+/** Throws ConfigError for a file that cannot be used: there are no last good settings yet. */
+function settingsOf(
+  values: FlagValues,
+  env: Readonly<Record<string, string | undefined>>,
+  standalone: boolean,
+): { settings: Settings; config: ConfigFile | undefined } {
+  const over = flagSettings(values);
+  const base = baseSettings(standalone);
+  const given = text(values, 'config');
+  const labels = nodeLabels(text(values, 'node-labels') ?? env['NODE_LABELS']);
+  if (given === undefined) return { settings: over(base), config: undefined };
+  const file = path.resolve(given);
+  const name = text(values, 'node-name') ?? (env['NODE_NAME'] || os.hostname());
+  const context = { node: { name, labels }, base, over };
+  const bytes = readConfigFile(file);
+  return { settings: parseConfig(bytes, file, context), config: { file, hash: configHash(bytes), context } };
 }
 
 /** Runs until it is stopped, and ends the process: a half-open connection must not keep it. Resolves for --help alone. */

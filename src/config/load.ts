@@ -14,6 +14,8 @@ export interface ConfigContext {
   readonly node: NodeIdentity;
   /** Laid below the file; default: DEFAULT_SETTINGS. */
   readonly base?: Settings | undefined;
+  /** Has the last word: flags. */
+  readonly over?: ((settings: Settings) => Settings) | undefined;
 }
 
 /** The bytes of a configuration file, of which more than the largest allowed size is not read. Throws ConfigError. */
@@ -69,7 +71,8 @@ export function parseConfig(bytes: Uint8Array, file: string, context: ConfigCont
   const placeOf = (key: string) => document.placeOf(places.get(key) ?? 0);
   const more = crossChecks(given, context, places).map(({ key, ...rest }) => ({ key, ...placeOf(key), ...rest }));
   if (more.length > 0) throw new ConfigError(file, more);
-  return settle(given, context.node, context.base);
+  const settings = settle(given, context.node, context.base);
+  return context.over === undefined ? settings : context.over(settings);
 }
 
 export function loadConfig(file: string, context: ConfigContext): Settings {

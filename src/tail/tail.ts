@@ -6,7 +6,7 @@
 
 import { type EventRow, rowsOf } from '../../proto/columns.ts';
 import { decodeBatch, type Event, encodeBatch, type NodeFacts, type Sparse } from '../../proto/contract.ts';
-import { HEAD } from '../kernel/layout.gen.ts';
+import { FILE, HEAD, KT_FILE_CHMOD, KT_FILE_OPEN, KT_FILE_SENSITIVE } from '../kernel/layout.gen.ts';
 import type { Workload } from '../kubernetes/workload.ts';
 import { TokenBucket } from './budget.ts';
 import { LINE_BYTES_MAX } from './line.ts';
@@ -21,19 +21,27 @@ export type EncodeOne = (
   wallOffsetNs: bigint,
 ) => Uint8Array | undefined;
 
-export interface TailOptions {
+/** What passes; may change while the tail runs. */
+export interface TailRules {
+  /** Numbers of the kinds that pass, and names of the agent's own; undefined: all. */
+  readonly kinds?: { readonly numbers: ReadonlySet<number>; readonly own: ReadonlySet<string> } | undefined;
+  /** Whose events pass; undefined: everybody's. */
+  readonly wanted?: ((workload: Workload) => boolean) | undefined;
+  /** Of file events only those under a sensitive prefix. */
+  readonly sensitiveFilesOnly?: boolean;
+  /** Events a second; 0: no limit. */
+  readonly eventsPerSecond: number;
+  /** Bytes of lines a second; 0: no limit. */
+  readonly bytesPerSecond: number;
+}
+
+export interface TailOptions extends TailRules {
   readonly writer: BoundedWriter;
   readonly encodeOne: EncodeOne;
   readonly node: NodeFacts;
   /** One event as one line without its newline, at most LINE_BYTES_MAX bytes. */
   readonly render: (row: EventRow) => string;
   readonly renderDropped: (count: number) => string;
-  /** Numbers of the kinds that pass, and names of the agent's own; undefined: all. */
-  readonly kinds?: { readonly numbers: ReadonlySet<number>; readonly own: ReadonlySet<string> } | undefined;
-  /** Events a second; 0: no limit. */
-  readonly eventsPerSecond: number;
-  /** Bytes of lines a second; 0: no limit. */
-  readonly bytesPerSecond: number;
   readonly wallOffsetNs: () => bigint;
   /** Lines of one drain in the order of their times, not of the stream. */
   readonly byTime?: boolean;
@@ -69,9 +77,10 @@ export class Tail {
   readonly counts: TailCounts = { lines: 0, filtered: 0, dropped: 0 };
   readonly #options: TailOptions;
   readonly #now: () => number;
-  readonly #events: TokenBucket;
-  readonly #bytes: TokenBucket;
-  readonly #wanted: Uint8Array;
+  #rules: TailRules;
+  #events: TokenBucket;
+  #bytes: TokenBucket;
+  readonly #wanted = new Uint8Array(256);
   /** Records that wait, 8-byte aligned; begins anew whenever it ran empty. */
   readonly #slab: Uint8Array;
   readonly #slabView: DataView;
@@ -86,20 +95,29 @@ export class Tail {
   constructor(options: TailOptions) {
     this.#options = options;
     this.#now = options.now ?? performance.now.bind(performance);
-    const now = this.#now();
-    // A burst is what a second's budget gives, and at least one whole line.
-    const { eventsPerSecond, bytesPerSecond, kinds } = options;
-    this.#events = new TokenBucket(eventsPerSecond, Math.max(eventsPerSecond, 1), now);
-    this.#bytes = new TokenBucket(bytesPerSecond, Math.max(bytesPerSecond, LINE_BYTES_MAX + 1), now);
-    this.#wanted = new Uint8Array(256).fill(kinds === undefined ? 1 : 0);
-    for (const kind of kinds?.numbers ?? []) this.#wanted[kind] = 1;
+    this.#rules = options;
+    this.#events = new TokenBucket(0, 0, 0);
+    this.#bytes = this.#events;
+    this.configure(options);
     this.#slab = new Uint8Array(options.queueBytes ?? QUEUE_BYTES);
     this.#slabView = new DataView(this.#slab.buffer);
   }
 
+  /** Other rules from now on; what waits already is still shown. */
+  configure(rules: TailRules): void {
+    const now = this.#now();
+    // A burst is what a second's budget gives, and at least one whole line.
+    const { eventsPerSecond, bytesPerSecond, kinds } = rules;
+    this.#rules = rules;
+    this.#events = new TokenBucket(eventsPerSecond, Math.max(eventsPerSecond, 1), now);
+    this.#bytes = new TokenBucket(bytesPerSecond, Math.max(bytesPerSecond, LINE_BYTES_MAX + 1), now);
+    this.#wanted.fill(kinds === undefined ? 1 : 0);
+    for (const kind of kinds?.numbers ?? []) this.#wanted[kind] = 1;
+  }
+
   /** One kernel record that was encoded under `sequence`. Copies it or drops it; never waits. */
   offer(buf: Uint8Array, offset: number, length: number, kind: number, workload: Workload, sequence: number): void {
-    if (this.#wanted[kind] !== 1) {
+    if (this.#wanted[kind] !== 1 || !this.#passes(buf, offset, kind, workload)) {
       this.counts.filtered++;
       return;
     }
@@ -120,7 +138,8 @@ export class Tail {
 
   /** One of the agent's own events, at `timeNs` of the boot clock. */
   offerMessage(event: OwnEvent, timeNs: bigint, sequence: number): void {
-    const { kinds, node, wallOffsetNs } = this.#options;
+    const { node, wallOffsetNs } = this.#options;
+    const { kinds } = this.#rules;
     const name = event.loss ? 'kerntap.loss' : event.pod ? 'kerntap.pod' : 'kerntap.probe';
     if (kinds !== undefined && !kinds.own.has(name)) {
       this.counts.filtered++;
@@ -162,6 +181,15 @@ export class Tail {
     clearImmediate(this.#turn);
     clearTimeout(this.#pause);
     this.#options.writer.close();
+  }
+
+  #passes(buf: Uint8Array, offset: number, kind: number, workload: Workload): boolean {
+    const { sensitiveFilesOnly, wanted } = this.#rules;
+    if (sensitiveFilesOnly && kind >= KT_FILE_OPEN && kind <= KT_FILE_CHMOD) {
+      // The mark is in the lowest byte of the flags.
+      if (((buf[offset + HEAD.SIZE + FILE.flags] ?? 0) & KT_FILE_SENSITIVE) === 0) return false;
+    }
+    return wanted === undefined || wanted(workload);
   }
 
   /** The reader is so far behind that a line might not fit: nothing is rendered in vain. */

@@ -22,46 +22,62 @@ describe('the flags of kerntap agent', () => {
       collector: 'collector:4750',
       nodeName: 'node-7',
       clusterName: '',
-      openMode: 'sensitive',
-      failedOpens: false,
-      unixMode: 'sensitive',
-      argvCap: 8192,
-      tail: true,
-      tailKinds: ['process.exec', 'socket.connect', 'file.open', 'kerntap.loss', 'kerntap.pod', 'kerntap.probe'],
-      tailRate: 20,
-      tailBytes: 16384,
       ringBytes: 16 << 20,
       procDir: '/proc',
+      config: undefined,
+      settings: {
+        probes: { 'process.exec': 'on', 'file.open': 'sensitive', 'socket.unix': 'sensitive' },
+        failedOpens: false,
+        argv: { capBytes: 8192 },
+        tail: {
+          enabled: true,
+          kinds: ['process.exec', 'socket.connect', 'file.open', 'kerntap.loss', 'kerntap.pod', 'kerntap.probe'],
+          eventsPerSecond: 20,
+          bytesPerSecond: 16384,
+          sensitiveFilesOnly: true,
+        },
+        budgets: { containerEventsPerSecond: 1000, nodeEventsPerSecond: 5000, burstSeconds: 10, cpuCores: 0.25 },
+      },
     });
   });
 
-  it('shows everything and writes into the state folder in standalone', () => {
+  it('shows everything, sheds nothing and writes into the state folder in standalone', () => {
     expect(parse('--standalone')).toMatchObject({
-      tailKinds: undefined,
-      tailRate: 0,
-      tailBytes: 0,
+      settings: {
+        tail: {
+          kinds: ['process', 'file', 'socket', 'kerntap'],
+          eventsPerSecond: 0,
+          bytesPerSecond: 0,
+          sensitiveFilesOnly: false,
+        },
+        budgets: { containerEventsPerSecond: 0, nodeEventsPerSecond: 0, cpuCores: 0 },
+      },
       outDir: '/home/u/.local/state/kerntap/events',
     });
     expect(agentOptions(['--standalone'], { XDG_STATE_HOME: '/state' })?.outDir).toBe('/state/kerntap/events');
   });
 
   it('takes kinds by name and by family', () => {
-    expect(parse('--standalone', '--kinds', 'file.open,process')?.kinds).toEqual([
-      'process.exec',
-      'process.exit',
-      'process.io_uring',
-      'file.open',
-    ]);
+    const { probes } = parse('--standalone', '--kinds', 'file.open,process')?.settings ?? {};
+    const on = Object.entries(probes ?? {}).filter(([name, state]) => name !== 'socket.unix' && state !== 'off');
+    expect(Object.fromEntries(on)).toEqual({
+      'process.exec': 'on',
+      'process.exit': 'on',
+      'process.io_uring': 'on',
+      'file.open': 'sensitive',
+    });
   });
 
   it('--all is everything', () => {
-    expect(parse('--standalone', '--all')).toMatchObject({ openMode: 'all', unixMode: 'all', failedOpens: true });
+    expect(parse('--standalone', '--all')).toMatchObject({
+      settings: { probes: { 'file.open': 'all', 'socket.unix': 'all' }, failedOpens: true },
+    });
   });
 
   it('takes sizes with units', () => {
     expect(parse('--standalone', '--ring-bytes=64Ki', '--argv-cap', '1Ki')).toMatchObject({
       ringBytes: 65536,
-      argvCap: 1024,
+      settings: { argv: { capBytes: 1024 } },
     });
   });
 
@@ -95,6 +111,7 @@ describe('the flags of kerntap agent', () => {
     [['--standalone', '--tail', 'yes'], /--tail: 'yes' is not one of on, off/],
     [['--standalone', '--json=1'], /--json takes no value, got '1'/],
     [['--standalone', '--json', '--json'], /--json is given twice/],
+    [['--standalone', '--node-labels', 'pool'], /--node-labels: 'pool' is not NAME=VALUE/],
     [['--standalone', '--kubelet', 'http://node:10250'], /--kubelet: .* is not a URL such as https:/],
     [['--standalone', '--kubelet-ca-file', '/ca'], /--kubelet-ca-file needs --kubelet/],
   ])('refuses %j and says what it takes', (args, message) => {
