@@ -13,6 +13,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define FMODE_WRITE 2u
 #define FMODE_EXEC 0x20
 #define FMODE_CREATED 0x100000u
+#define O_TMPFILE_BIT 020000000u /* __O_TMPFILE: kernels before 6.18 at least do not set FMODE_CREATED for it */
 #define S_IFMT 0xf000
 #define S_IFREG 0x8000
 #define AT_FDCWD -100
@@ -238,7 +239,7 @@ INLINE void file_open__exit(struct task_struct *task, u64 file, struct kt_open_c
 	if (!admit(&act, KT_FILE_OPEN, task, 1))
 		return;
 	f_mode = RD(file, file, f_mode);
-	created = f_mode & FMODE_CREATED;
+	created = f_mode & FMODE_CREATED || RD(file, file, f_flags) & O_TMPFILE_BIT;
 	write = f_mode & (FMODE_WRITE | FMODE_CREATED);
 	inode = (u64)RD(file, file, f_inode);
 	if (f_mode & FMODE_WRITE && act.cfg->enabled_kinds & (1u << KT_FILE_CLOSE))
