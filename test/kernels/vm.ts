@@ -39,7 +39,7 @@ export interface VmResult {
 
 /**
  * Boots a kernel by QEMU without KVM (2 CPUs, no disk, no network card), runs one command in it as root, and powers off.
- * Throws with the end of the console where the machine does not finish in time or dies before the command ends.
+ * Throws with the end of console and stdout where the machine does not finish in time or dies before the command ends.
  */
 export async function bootVm(options: VmOptions): Promise<VmResult> {
   installed ??= run(join(import.meta.dirname, 'setup.sh'));
@@ -90,9 +90,10 @@ async function qemu(folder: string, initrd: string, options: VmOptions): Promise
     machine.once('error', reject).once('close', resolve);
   }).finally(() => clearTimeout(timer));
   if (late || status !== 0) {
-    const log = await readFile(join(folder, 'console'), 'utf8').catch(() => '');
+    const read = (port: string) => readFile(join(folder, port), 'utf8').catch(() => '');
+    const log = `${tail(await read('console'))}\nstdout:\n${tail(await read('stdout'))}`;
     const what = late ? `not finished within ${deadlineMs / 1000} s` : `qemu ended with status ${status}`;
-    throw new Error(`${options.kernel.release}: ${what}\n${complaint}${tail(log)}`);
+    throw new Error(`${options.kernel.release}: ${what}\n${complaint}${log}`);
   }
   return (performance.now() - start) / 1000;
 }
