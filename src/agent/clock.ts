@@ -16,6 +16,11 @@ const MS = 1_000_000n;
 const UPTIME_SLACK_NS = 20n * MS;
 /** The wall clock is read in steps of 1 ms; a drift or step beyond two of them is measured anew. */
 const WALL_SLACK_NS = 2n * MS;
+/** A move that is told: smaller ones are drift, or a reading that was interrupted. */
+const TOLD_NS = 10n * MS;
+/** Two readings further apart were interrupted, and are done again, but not for ever. */
+const APART_NS = 50_000n;
+const TRIES = 5;
 /** An edge that does not come within so many readings is not waited for. */
 const READINGS_MAX = 1_000_000;
 
@@ -28,7 +33,7 @@ export class BootClock {
   readonly #sources: ClockSources;
   #suspendedNs = 0n;
   #wallOffsetNs = 0n;
-  /** Wall clock minus boot clock at the last measurement before this one, where it had moved: for the log. */
+  /** Told of a wall clock that moved by 10 ms or more, with its distance to the boot clock before and after. */
   onStep: ((fromNs: bigint, toNs: bigint) => void) | undefined;
 
   constructor(sources: ClockSources) {
@@ -50,7 +55,8 @@ export class BootClock {
     if (late > WALL_SLACK_NS + MS || late < -WALL_SLACK_NS) {
       const before = this.#wallOffsetNs;
       this.#wallOffsetNs = this.#measureWall();
-      this.onStep?.(before, this.#wallOffsetNs);
+      const moved = this.#wallOffsetNs - before;
+      if (moved >= TOLD_NS || moved <= -TOLD_NS) this.onStep?.(before, this.#wallOffsetNs);
     }
     return this.#wallOffsetNs;
   }
@@ -77,10 +83,21 @@ export class BootClock {
 
   #measureWall(): bigint {
     const { monotonicNs, wallMs } = this.#sources;
-    const start = wallMs();
-    let now = wallMs();
-    for (let i = 0; now === start && i < READINGS_MAX; i++) now = wallMs();
-    return BigInt(now) * MS - (monotonicNs() + this.#suspendedNs);
+    let offset = 0n;
+    for (let tries = 0; tries < TRIES; tries++) {
+      const start = wallMs();
+      let before = monotonicNs();
+      let now = wallMs();
+      for (let i = 0; now === start && i < READINGS_MAX; i++) {
+        before = monotonicNs();
+        now = wallMs();
+      }
+      const after = monotonicNs();
+      offset = BigInt(now) * MS - (after + this.#suspendedNs);
+      // The step lay between two readings next to each other: nothing came between.
+      if (after - before < APART_NS) break;
+    }
+    return offset;
   }
 }
 

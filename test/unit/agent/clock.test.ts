@@ -86,6 +86,25 @@ describe('the boot clock', () => {
     expect(steps).toHaveLength(1);
   });
 
+  it('measures again where it was interrupted between two readings, and tells of no step that was none', () => {
+    const { sources, state, advance } = machine({ wallNs: 1_700_000_000_000_000_000n });
+    let readings = 0;
+    const interrupted: ClockSources = {
+      ...sources,
+      // Every 900th reading the machine does something else for 7 ms.
+      wallMs: () => {
+        const now = sources.wallMs();
+        if (++readings % 900 === 0) advance(7n * MS);
+        return now;
+      },
+    };
+    const clock = new BootClock(interrupted);
+    const steps: bigint[] = [];
+    clock.onStep = (from, to) => steps.push(to - from);
+    for (let i = 0; i < 5000; i++) expect(difference(clock.wallOffsetNs(), state.wallOffset)).toBeLessThan(3_500_000);
+    expect(steps).toEqual([]);
+  });
+
   it("agrees with the machine's own clocks", () => {
     const clock = new BootClock(systemClocks('/proc'));
     const folder = mkdtempSync(join(tmpdir(), 'kerntap-clock-'));

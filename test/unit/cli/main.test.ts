@@ -19,7 +19,7 @@ describe('kerntap', () => {
     const help = kerntap('--help');
     expect(help.status).toBe(0);
     const commands = [...help.stdout.matchAll(/^ {2}([a-z]+) {2,}/gm)].map((match) => match[1] ?? '');
-    expect(commands).toEqual(['agent', 'collector', 'doctor']);
+    expect(commands).toEqual(expect.arrayContaining(['agent', 'collector', 'doctor']));
     for (const command of commands) {
       const own = kerntap(command, '--help');
       expect(own, command).toMatchObject({ status: 0, stderr: '' });
