@@ -54,6 +54,11 @@ enum kt_kind {
 
 	KT_CGROUP_MKDIR = 64,
 	KT_CGROUP_RMDIR = 65,
+	/*
+	 * A process has a new image and that is not an event (the kind is off, filtered, sampled away or shed): the exe of
+	 * its later events must be known all the same. Body as process.exec, with the exe path alone. In the process ring.
+	 */
+	KT_PROCESS_IMAGE = 66,
 };
 
 /* How the record was taken. */

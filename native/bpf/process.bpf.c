@@ -145,10 +145,14 @@ INLINE u32 argv_put(struct kt_slot *slot, struct kt_exec *body, u32 pos, u64 mm,
 	return pos;
 }
 
-/* TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm): a successful exec, credentials are new */
+/*
+ * TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm): a successful exec, credentials are new.
+ * Attached as long as the tap is open: an exec that is no event still tells the process's image.
+ */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(kt_process_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
+	int is_event;
 	struct kt_slot *slot;
 	struct kt_head *head;
 	struct kt_exec *body;
@@ -156,8 +160,13 @@ int BPF_PROG(kt_process_exec, struct task_struct *task, int old_pid, struct linu
 	u64 filename, interp;
 	u32 pos;
 
-	if (!admit(&act, KT_PROCESS_EXEC, task, 0))
+	is_event = admit(&act, KT_PROCESS_EXEC, task, 0);
+	if (!act.cfg)
 		return 0;
+	if (!is_event) {
+		act.counts = counts_of(0); /* control */
+		act.weight = 1;
+	}
 	slot = slot_claim();
 	if (!slot) {
 		count(act.counts, KT_LOST_NO_SLOT);
@@ -165,11 +174,15 @@ int BPF_PROG(kt_process_exec, struct task_struct *task, int old_pid, struct linu
 	}
 	head = (struct kt_head *)slot->data;
 	body = (struct kt_exec *)(head + 1);
-	head_fill(head, task, KT_PROCESS_EXEC, KT_TIER_TRACKER, act.cgroup_id, act.weight);
+	head_fill(head, task, is_event ? KT_PROCESS_EXEC : KT_PROCESS_IMAGE, KT_TIER_TRACKER, act.cgroup_id, act.weight);
 	/* whichever of tracker and emitter runs first: from now on this process is its own image's */
 	head->image_tgid = head->tgid;
 	head->image_start_time = head->start_time;
 	pos = exec_fill(slot, body, task);
+	if (!is_event) {
+		slot_emit(&kt_ring_process, slot, pos, act.counts);
+		return 0;
+	}
 	body->argc = RD(linux_binprm, bprm, argc);
 	if (BPF_CORE_READ_BITFIELD_PROBED(bprm, secureexec))
 		body->flags |= KT_EXEC_SECURE;
@@ -334,8 +347,9 @@ INLINE int snapshot_task(struct task_struct *task, int with_argv)
 	struct kt_exec *body;
 	struct kt_proc np = {};
 	struct kt_counts *counts;
+	struct kt_config *cfg;
 	u64 id, leader, mm;
-	u32 pos, tgid;
+	u32 pos, tgid, is_event;
 
 	if (!task || RD(task_struct, task, pid) != RD(task_struct, task, tgid))
 		return 0;
@@ -355,8 +369,11 @@ INLINE int snapshot_task(struct task_struct *task, int with_argv)
 	}
 	if (!mm)
 		return 0; /* a kernel thread, or it is exiting */
-	counts = counts_of(KT_PROCESS_EXEC);
-	count(counts, KT_SEEN);
+	cfg = config();
+	is_event = cfg && cfg->enabled_kinds & (1u << KT_PROCESS_EXEC);
+	counts = counts_of(is_event ? KT_PROCESS_EXEC : 0);
+	if (is_event)
+		count(counts, KT_SEEN);
 	slot = slot_claim();
 	if (!slot) {
 		count(counts, KT_LOST_NO_SLOT);
@@ -365,15 +382,18 @@ INLINE int snapshot_task(struct task_struct *task, int with_argv)
 	head = (struct kt_head *)slot->data;
 	body = (struct kt_exec *)(head + 1);
 	id = task_cgroup_id(task);
-	head_fill(head, task, KT_PROCESS_EXEC, KT_TIER_ITERATOR, id, 0);
+	head_fill(head, task, is_event ? KT_PROCESS_EXEC : KT_PROCESS_IMAGE, KT_TIER_ITERATOR, id, 0);
 	pos = exec_fill(slot, body, task);
+	if (!is_event) {
+		slot_emit(&kt_ring_process, slot, pos, counts);
+		return 0;
+	}
 	pos = tty_put(slot, body, pos, task);
 #ifndef KT_LEGACY
 	if (with_argv) {
-		struct kt_config *cfg = config();
 		u32 want = body->argv_orig_len, at = pos;
 
-		if (cfg && want > cfg->argv_cap)
+		if (want > cfg->argv_cap)
 			want = cfg->argv_cap;
 		barrier_var(at);
 		if (at <= KT_SLOT_DATA - KT_ARGV_CAP_MAX) {

@@ -182,22 +182,26 @@ export class Agent {
     this.#loop.start();
     this.#client.start();
     this.#walk();
-    const unlisted = this.#tap.snapshot();
-    this.#loop.drainAll(performance.now() + DRAIN_STOP_MS);
-    this.#markInits();
-    void this.#resolver?.start();
-    if (unlisted.length > 0) this.#log.warn({ unlisted }, 'what ran before could not all be listed');
-    // Attaching takes the kernel a while: what is on already is seen meanwhile.
-    for (const kinds of this.#kindsByFamily()) {
+    // Attaching takes the kernel a while: what is on already is seen meanwhile. What is older follows what is new, so
+    // that nothing falls between the two; a process that starts just then may be told both ways.
+    const families = this.#kindsByFamily();
+    for (const family of ['process', 'file', 'socket'] as const) {
       await new Promise((resolve) => setImmediate(resolve));
-      this.#tap.enable(kinds);
+      this.#tap.enable(families.get(family) ?? []);
+      const unlisted = this.#tap.snapshot(family);
+      this.#loop.drainAll(performance.now() + DRAIN_STOP_MS);
+      if (family === 'process') {
+        this.#markInits();
+        void this.#resolver?.start();
+      }
+      if (unlisted.length > 0) this.#log.warn({ unlisted }, 'what ran before could not all be listed');
       this.#tellProbes();
     }
     this.#poll = setInterval(() => this.#pollOnce(), POLL_MS);
     this.#config = this.#watchConfig();
   }
 
-  #kindsByFamily(): number[][] {
+  #kindsByFamily(): Map<string, number[]> {
     const families = new Map<string, number[]>();
     const available = new Set(this.#tap.status().map((probe) => probe.kind));
     const wanted = kindsOf(this.#live.current);
@@ -206,7 +210,7 @@ export class Agent {
       const family = name.slice(0, name.indexOf('.'));
       families.set(family, [...(families.get(family) ?? []), kind]);
     }
-    return [...families.values()];
+    return families;
   }
 
   async #end(): Promise<LedgerSnapshot> {
@@ -347,10 +351,13 @@ export class Agent {
 
   #tellLosses(): void {
     const nowNs = this.#clock.nowNs();
+    const lost: Record<string, Record<string, number>> = {};
     for (const { count, total, ...rest } of this.#accounts.poll(nowNs)) {
       this.#pipeline.own({ loss: { ...rest, count: BigInt(count), total: BigInt(total) } }, nowNs);
-      this.#log.warn({ stage: rest.stage, reason: rest.reason, kind: rest.kind, count, total }, 'events were lost');
+      const why = `${rest.stage} ${rest.reason}`;
+      lost[why] = { ...lost[why], [rest.kind || 'any']: count };
     }
+    if (Object.keys(lost).length > 0) this.#log.warn({ lost }, 'events were lost');
   }
 
   /** One event and one log line for each probe that is not as it was. */

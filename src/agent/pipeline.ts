@@ -9,6 +9,7 @@ import {
   KT_CGROUP_RMDIR,
   KT_PROCESS_EXEC,
   KT_PROCESS_EXIT,
+  KT_PROCESS_IMAGE,
 } from '../kernel/layout.gen.ts';
 import type { Workload } from '../kubernetes/workload.ts';
 import type { EncodedBatch } from '../stream/batch.ts';
@@ -128,6 +129,10 @@ export class Pipeline {
 
   #controlRecord(view: DataView, buf: Uint8Array, offset: number, length: number, kind: number): void {
     this.control++;
+    if (kind === KT_PROCESS_IMAGE) {
+      this.#parts.processes.observe(buf, offset);
+      return;
+    }
     const body = offset + HEAD.SIZE;
     const pathAt = body + CGROUP.SIZE;
     const pathLength = length >= HEAD.SIZE + CGROUP.SIZE ? view.getUint16(body + CGROUP.path_len, true) : -1;

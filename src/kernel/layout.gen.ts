@@ -25,6 +25,7 @@ export const KT_SOCKET_LISTEN = 22;
 export const KT_SOCKET_CLOSE = 23;
 export const KT_CGROUP_MKDIR = 64;
 export const KT_CGROUP_RMDIR = 65;
+export const KT_PROCESS_IMAGE = 66;
 export const KT_TIER_TRACKER = 0;
 export const KT_TIER_TRAMPOLINE = 1;
 export const KT_TIER_SYSCALL = 2;

@@ -159,11 +159,13 @@ export interface Snapshot {
   readonly program: string;
   /** Run while one of these kinds is on; undefined: always. */
   readonly kinds?: readonly number[];
+  /** Goes on from where the list ends: attached before it, for as long as the tap is open. */
+  readonly follow?: string;
 }
 
 export const SNAPSHOTS: readonly Snapshot[] = [
-  // images are needed for the process table, whether or not an exec is an event
-  { family: 'process', program: 'kt_snapshot_tasks' },
+  // every process's image is needed for the process table, whether or not an exec is an event
+  { family: 'process', program: 'kt_snapshot_tasks', follow: 'kt_process_exec' },
   {
     family: 'socket',
     program: 'kt_snapshot_sockets',

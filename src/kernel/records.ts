@@ -20,6 +20,7 @@ import {
   KT_PATH_USER_EXIT,
   KT_PROCESS_EXEC,
   KT_PROCESS_EXIT,
+  KT_PROCESS_IMAGE,
   KT_PROCESS_IO_URING,
   KT_RECORD_MAX,
   KT_RECORD_VERSION,
@@ -57,6 +58,7 @@ const exec: Shape = {
 
 const SHAPES: ReadonlyMap<number, Shape> = new Map([
   [KT_PROCESS_EXEC, exec],
+  [KT_PROCESS_IMAGE, exec],
   [KT_PROCESS_EXIT, fixed(EXIT.SIZE)],
   [KT_PROCESS_IO_URING, fixed(IO_URING.SIZE)],
   ...[KT_FILE_OPEN, KT_FILE_CLOSE, KT_FILE_RENAME, KT_FILE_UNLINK, KT_FILE_CHMOD].map((kind) => [kind, file] as const),

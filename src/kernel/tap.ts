@@ -48,6 +48,7 @@ export class KernelTap implements EventSource {
   readonly #programs: ProgramSet;
   readonly #probes: ReadonlyMap<number, ProbeSwitch>;
   readonly #policies = new Set<bigint>();
+  readonly #followed = new Set<string>();
   #config: TapConfig;
   #prefixKeys: Uint8Array[] = [];
   #prefixGeneration = 0;
@@ -196,17 +197,21 @@ export class KernelTap implements EventSource {
   /**
    * Puts what is there already into the rings, as records with weight 0: processes always, connections and listeners
    * while a kind of theirs is on. Returns the reasons of what could not be listed. What exceeds a ring is lost and
-   * counted: drain right after.
+   * counted: drain right after. From then on every exec tells its image (KT_PROCESS_IMAGE), also where it is no event.
    *
    * @param only of this family; default: all
    */
   snapshot(only?: Family): string[] {
     const failures: string[] = [];
-    for (const { family, program, kinds } of SNAPSHOTS) {
+    for (const { family, program, kinds, follow } of SNAPSHOTS) {
       if (only !== undefined && family !== only) continue;
       if (kinds !== undefined && !kinds.some((kind) => this.#probes.get(kind)?.isOn)) continue;
       try {
-        this.#programs.load(family, [program]);
+        this.#programs.load(family, follow === undefined ? [program] : [program, follow]);
+        if (follow !== undefined && !this.#followed.has(follow)) {
+          this.#programs.attach(follow);
+          this.#followed.add(follow);
+        }
         this.#addon.runIterator(this.#handle, program);
       } catch (error) {
         failures.push(`${program}: ${reasonOf(error)}`);

@@ -3,7 +3,7 @@
 // them are appended to one buffer.
 
 import { type Event, encodeBatch, type Sparse } from '../../proto/contract.ts';
-import { HEAD, KT_RECORD_MAX } from '../kernel/layout.gen.ts';
+import { HEAD, KT_PROCESS_IMAGE, KT_RECORD_MAX } from '../kernel/layout.gen.ts';
 import type { Workload } from '../kubernetes/workload.ts';
 import { type EncodedBatch, FRAME_HEADROOM } from './batch.ts';
 import { BufferPool, POOLED_BYTES_MAX } from './buffer-pool.ts';
@@ -11,7 +11,7 @@ import { bodyBound, bodyTag, writeBody } from './event-bodies.ts';
 import { KIND_LOSS, KIND_POD, KIND_PROBE, KIND_SLOTS } from './event-kinds.ts';
 import { PROCESS_BOUND, ProcessDictionary, writeProcess } from './process-dictionary.ts';
 import type { ProcessTable } from './processes.ts';
-import { REFUSAL_REASONS, REFUSED_TOO_BIG, RecordWindow } from './record.ts';
+import { REFUSAL_REASONS, REFUSED_KIND, REFUSED_TOO_BIG, RecordWindow } from './record.ts';
 import {
   BYTES,
   copyArray,
@@ -124,6 +124,8 @@ export class BatchEncoder {
     const refusal = record.open(buf, offset);
     if (refusal !== 0) return this.refuse(refusal, record.kind);
     const { kind } = record;
+    // Whole, but for the process table alone.
+    if (kind === KT_PROCESS_IMAGE) return this.refuse(REFUSED_KIND, kind);
     const bound = bodyBound(record);
     const entry = this.workloads.entry(workload);
     const known = this.workloads.has(entry);

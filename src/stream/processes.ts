@@ -1,6 +1,14 @@
 // Image key -> executable: which program a process runs, learned from process.exec records.
 
-import { EXEC, HEAD, KT_PATH_NONE, KT_PROCESS_EXEC, KT_PROCESS_EXIT, PATH } from '../kernel/layout.gen.ts';
+import {
+  EXEC,
+  HEAD,
+  KT_PATH_NONE,
+  KT_PROCESS_EXEC,
+  KT_PROCESS_EXIT,
+  KT_PROCESS_IMAGE,
+  PATH,
+} from '../kernel/layout.gen.ts';
 import { ImageIndex, NO_ENTRY } from './image-index.ts';
 import { pathTextLength, writePathText } from './path.ts';
 import { PathPool } from './path-pool.ts';
@@ -58,7 +66,7 @@ export class ProcessTable {
     if (record.kind === KT_PROCESS_EXIT) {
       const execLow = record.i32(HEAD.exec_id);
       this.retire(record, execLow, record.i32(HEAD.exec_id + 4));
-    } else if (record.kind === KT_PROCESS_EXEC) {
+    } else if (record.kind === KT_PROCESS_EXEC || record.kind === KT_PROCESS_IMAGE) {
       // What this process had executed before is run by nobody now but by children that it forked.
       const execLow = record.i32(HEAD.exec_id);
       const execHigh = record.i32(HEAD.exec_id + 4);

@@ -14,6 +14,7 @@ import {
   KT_PATH_NONE,
   KT_PROCESS_EXEC,
   KT_PROCESS_EXIT,
+  KT_PROCESS_IMAGE,
   KT_PROCESS_IO_URING,
   KT_RECORD_MAX,
   KT_RECORD_VERSION,
@@ -117,6 +118,7 @@ export class RecordWindow {
       case KT_SOCKET_CLOSE:
         return this.checkSocket();
       case KT_PROCESS_EXEC:
+      case KT_PROCESS_IMAGE:
         return this.checkExec();
       case KT_PROCESS_EXIT:
         return this.len === HEAD.SIZE + EXIT.SIZE ? 0 : REFUSED_LENGTH;

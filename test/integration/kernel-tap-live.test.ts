@@ -14,6 +14,7 @@ import {
   KT_FILTERED,
   KT_LOST_BUDGET,
   KT_PROCESS_EXEC,
+  KT_PROCESS_IMAGE,
   KT_SELF,
 } from '../../src/kernel/layout.gen.ts';
 import { KernelTap } from '../../src/kernel/tap.ts';
@@ -107,6 +108,27 @@ test('what this process opens itself is counted, not told', () => {
   for (let i = 0; i < 100; i++) readFileSync('/etc/hostname');
   expect(counterOf(tap, KT_FILE_OPEN, KT_SELF) - before).toBeGreaterThanOrEqual(100n);
   expect(drainAll(tap).filter(({ tgid, kind }) => tgid === process.pid && kind === KT_FILE_OPEN)).toEqual([]);
+});
+
+describe('images', () => {
+  test('an exec that is no event still tells its image, for the later events of the process', () => {
+    const tap = openTap(KT_FILE_OPEN);
+    tap.snapshot('process');
+    const listed = drainAll(tap);
+    expect(listed.some((one) => one.kind === KT_PROCESS_IMAGE && one.tgid === process.pid && one.weight === 0)).toBe(
+      true,
+    );
+    expect(listed.some((one) => one.kind === KT_PROCESS_EXEC)).toBe(false);
+    const child = shell(':');
+    const seen = drainAll(tap);
+    const images = seen.filter((one) => one.kind === KT_PROCESS_IMAGE && one.tgid === child.pid);
+    expect(images).toHaveLength(1);
+    expect(seen.some((one) => one.kind === KT_PROCESS_EXEC)).toBe(false);
+    tap.enable([KT_PROCESS_EXEC]);
+    const told = shell(':');
+    const kinds = drainAll(tap).filter((one) => one.tgid === told.pid && one.kind !== KT_FILE_OPEN);
+    expect(kinds.map(({ kind }) => kind)).toEqual([KT_PROCESS_EXEC]);
+  });
 });
 
 describe('cgroups made while the tap runs', () => {

@@ -73,6 +73,7 @@ describe.each(['fast', 'legacy'] as const)('the %s objects on this kernel', (var
 
   test('the snapshot lists this process with the start time that its own exec would have', () => {
     const tap = openTap({ variant });
+    tap.enable([KT_PROCESS_EXEC]);
     expect(tap.snapshot()).toEqual([]);
     const listed = execs(tap).filter(({ tier }) => tier === KT_TIER_ITERATOR);
     const me = listed.filter(({ tgid }) => tgid === process.pid);
