@@ -17,6 +17,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'receive events by gRPC and write them as partitioned NDJSON files',
     load: async () => (await import('./collector.ts')).run,
   },
+  config: {
+    summary: 'check a configuration file, explain its keys',
+    load: async () => (await import('./config.ts')).run,
+  },
   doctor: {
     summary: 'tell what this node offers and what is missing',
     load: async () => (await import('./doctor.ts')).run,

@@ -1,6 +1,6 @@
 /** The text of a configuration as YAML nodes with their places. Bounded: no size, nesting or alias can cost much. */
 import { isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, type YAMLError } from 'yaml';
-import { type Problem, quoted, WHOLE_FILE, wholeFile } from './problem.ts';
+import { harmless, type Problem, quoted, WHOLE_FILE, wholeFile } from './problem.ts';
 import { API_VERSION } from './schema.ts';
 
 export const CONFIG_BYTES_MAX = 256 * 1024;
@@ -32,7 +32,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
 
 /** The first line only: the parser's texts go on with an excerpt of the file. */
 function parserText({ message }: YAMLError): string {
-  return (message.split('\n')[0] ?? '').replace(/[.:]$/, '').replace(/[\p{Cc}\p{Cf}]/gu, '\u{fffd}');
+  return harmless(message.split('\n')[0] ?? '').replace(/[.:]$/, '');
 }
 
 /** The dotted path of the last key that begins at or before `offset`. */
@@ -122,7 +122,7 @@ export function parseDocument(bytes: Uint8Array): Parsed {
   if (errors.length > 0) {
     return {
       problems: errors.map((error) => ({
-        key: keyAt(root, error.pos[0], '') || WHOLE_FILE,
+        key: harmless(keyAt(root, error.pos[0], '')) || WHOLE_FILE,
         ...placeOf(error.pos[0]),
         message: parserText(error),
         remedy: REMEDIES[error.code] ?? 'look for a missing quote, colon or space here and in the line before',

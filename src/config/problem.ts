@@ -36,9 +36,13 @@ export function wholeFile(message: string, remedy: string): Problem {
   return { key: WHOLE_FILE, line: 1, column: 1, message, remedy };
 }
 
-/** Text from the file as it may stand in a message: on one line, not long, without control characters. */
+/** Text from the file without characters that could act on a terminal or a log. */
+export function harmless(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\u{fffd}');
+}
+
+/** Text from the file as it may stand in a message: on one line, not long. */
 export function quoted(value: unknown): string {
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value));
-  const short = text.length > 60 ? `${text.slice(0, 57)}...` : text;
-  return `'${short.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\u{fffd}')}'`;
+  return `'${harmless(text.length > 60 ? `${text.slice(0, 57)}...` : text)}'`;
 }

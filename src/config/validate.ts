@@ -3,7 +3,7 @@ import { isAlias, isMap, isScalar, isSeq, type Node } from 'yaml';
 import type { ConfigDocument } from './document.ts';
 import { type Field, type Given, type NumberField, SAMPLE_MAX, SAMPLE_MIN, type SectionField } from './field.ts';
 import { nearest } from './nearest.ts';
-import { type Problem, quoted, WHOLE_FILE } from './problem.ts';
+import { harmless, type Problem, quoted, WHOLE_FILE } from './problem.ts';
 import { API_VERSION, SETTINGS_ROOT } from './schema.ts';
 
 /** Nodes looked at, counted anew under every alias: what a bomb of aliases may cost. */
@@ -230,7 +230,7 @@ class Walk {
   }
 
   #at(offset: number, key: string, message: string, remedy: string): void {
-    this.problems.push({ key, ...this.#document.placeOf(offset), message, remedy });
+    this.problems.push({ key: harmless(key), ...this.#document.placeOf(offset), message, remedy });
   }
 }
 
