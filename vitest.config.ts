@@ -9,6 +9,8 @@ const project = (name: string, testTimeout: number, fileParallelism: boolean) =>
     hookTimeout: testTimeout,
     fileParallelism,
     maxWorkers: fileParallelism ? 2 : 1,
+    // Not beside others: they count what this machine does, and how long it takes.
+    sequence: { groupOrder: fileParallelism ? 0 : 1 },
     // Built code runs as it is shipped: vitest's own transform makes each imported call several times slower.
     server: { deps: { external: [/\/dist\//] } },
   },

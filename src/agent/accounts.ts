@@ -41,6 +41,9 @@ export class Accounts {
   readonly #parts: AccountParts;
   readonly #book: LossBook;
   readonly #counters = new BigUint64Array(KT_KIND_COUNT * KT_REASON_COUNT);
+  /** recursion_misses by program as last read, and by kind as booked. */
+  readonly #missesOf = new Map<string, number>();
+  readonly #missed = new Map<string, number>();
 
   /** `startNs`: boot clock at which counting began. */
   constructor(parts: AccountParts, startNs: bigint) {
@@ -91,19 +94,25 @@ export class Accounts {
     return ledgerSnapshot(this.#counters, COUNTER_NAMES, user, this.#book);
   }
 
-  /** By kind where a program serves one alone, else under ''. */
-  #recursionMisses(): Map<string, number> {
+  /**
+   * By kind where a program serves one alone, else under ''. What a program missed is booked once, under the kind that
+   * it served when that was read: probes come and go.
+   */
+  #recursionMisses(): ReadonlyMap<string, number> {
     const { tap } = this.#parts;
     const owners = new Map<string, string>();
     for (const { name, programs } of tap.status()) {
       for (const program of programs) owners.set(program, owners.has(program) ? '' : name);
     }
-    const byKind = new Map<string, number>();
     for (const { name, recursionMisses } of tap.programInfo()) {
-      if (recursionMisses === null || recursionMisses === 0n) continue;
+      if (recursionMisses === null) continue;
+      const misses = Number(recursionMisses);
+      const grown = misses - (this.#missesOf.get(name) ?? 0);
+      if (grown <= 0) continue;
+      this.#missesOf.set(name, misses);
       const kind = owners.get(name) ?? '';
-      byKind.set(kind, (byKind.get(kind) ?? 0) + Number(recursionMisses));
+      this.#missed.set(kind, (this.#missed.get(kind) ?? 0) + grown);
     }
-    return byKind;
+    return this.#missed;
   }
 }

@@ -21,7 +21,7 @@ interface Entry {
   readonly stage: LossStage;
   readonly reason: string;
   readonly kind: string;
-  readonly unaccountable: boolean;
+  unaccountable: boolean;
   total: number;
   reported: number;
 }
@@ -46,8 +46,9 @@ export class LossBook {
     const entry = this.#entries.get(key);
     if (entry === undefined) {
       this.#entries.set(key, { stage, reason, kind, unaccountable, total, reported: 0 });
-    } else if (total > entry.total) {
-      entry.total = total;
+    } else {
+      entry.total = Math.max(entry.total, total);
+      entry.unaccountable ||= unaccountable;
     }
   }
 
