@@ -872,10 +872,35 @@ int BPF_PROG(kt_do_file_open, int dfd, struct filename *filename, struct open_fl
 	return filp_open__exit(dfd, (u64)filename, (u64)op, (u64)ret);
 }
 
-/* struct file *do_file_open_root(const struct path *root, const char *name, const struct open_flags *op):
- * open_by_handle_at(2) ends here */
+/*
+ * struct file *do_file_open_root(const struct path *root, const char *name, const struct open_flags *op):
+ * open_by_handle_at(2) ends here
+ */
+#ifndef KT_LEGACY
 SEC("fexit/do_file_open_root")
 int BPF_PROG(kt_do_file_open_root, struct path *root, const char *name, struct open_flags *op, struct file *ret)
 {
 	return filp_open__exit(AT_FDCWD, 0, (u64)op, (u64)ret);
 }
+#else
+extern int LINUX_KERNEL_VERSION __kconfig; /* libbpf's own: needs no configuration file */
+
+/* Before 5.13 (commit ffb37ca3bd16) the root was two arguments, dentry and vfsmount. */
+SEC("fexit/do_file_open_root")
+int kt_do_file_open_root(u64 *ctx)
+{
+	u64 op, ret;
+
+	if (LINUX_KERNEL_VERSION < (5 << 16) + (13 << 8)) {
+		op = ctx[3];
+		ret = ctx[4];
+		/* else both are loaded from ctx plus an offset, which no verifier lets pass */
+		barrier_var(op);
+		barrier_var(ret);
+	} else {
+		op = ctx[2];
+		ret = ctx[3];
+	}
+	return filp_open__exit(AT_FDCWD, 0, op, ret);
+}
+#endif
