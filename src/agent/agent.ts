@@ -41,7 +41,7 @@ const POLL_MS = 1000;
 /** At stop: for the rings to run empty, for the collector's last acknowledgement, for the reader of stdout. */
 const DRAIN_STOP_MS = 1000;
 const ACK_STOP_MS = 5000;
-const TAIL_STOP_MS = 500;
+const TAIL_STOP_MS = 1000;
 /** At a change of settings, for what is in the rings. */
 const DRAIN_CHANGE_MS = 200;
 

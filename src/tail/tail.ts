@@ -167,14 +167,20 @@ export class Tail {
     this.#toldAtMs = now;
   }
 
-  /** Renders what waits, whatever time it takes, and gives the reader `timeoutMs`; true: everything left. */
+  /**
+   * Renders what waits, gives the reader `timeoutMs`, and leaves with the count of what was dropped. True: everything
+   * left.
+   */
   async flush(timeoutMs: number): Promise<boolean> {
+    const until = performance.now() + timeoutMs;
     this.#order();
     while (this.#next < this.#waiting.length) this.#renderNext();
     this.#rewind();
+    const { writer } = this.#options;
+    if (!(await writer.flush(timeoutMs))) return false;
     this.#toldAtMs = Number.NEGATIVE_INFINITY;
     this.tick();
-    return this.#options.writer.flush(timeoutMs);
+    return writer.flush(Math.max(until - performance.now(), 0));
   }
 
   close(): void {

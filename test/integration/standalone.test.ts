@@ -136,9 +136,12 @@ describe('an agent on its own', () => {
 
     const last = agent.log.at(-1);
     expect(last).toMatchObject({ msg: 'stopped', ledger: { lost: [], user: { inFlight: 0 } } });
-    const { kinds } = (last?.['ledger'] ?? {}) as {
+    const { kinds, user } = (last?.['ledger'] ?? {}) as {
       kinds: Record<string, { seen: number; emitted: number; suppressed: object }>;
+      user: { drained: number; control: number; encoded: number };
     };
+    expect(user.drained - user.control).toBe(Object.values(kinds).reduce((sum, kind) => sum + kind.emitted, 0));
+    expect(user.encoded).toBe(user.drained - user.control);
     const rows = agent.files.poll();
     expect(Object.keys(kinds)).toContain('process.exec');
     for (const [kind, { seen, emitted, suppressed }] of Object.entries(kinds)) {
