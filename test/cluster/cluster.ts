@@ -35,6 +35,7 @@ export const TEST_IMAGE = 'docker.io/library/kerntap-test:1';
  * - KUBECONFIG: an administrator's;
  * - CLUSTER_IMAGE_LOAD: a command that brings an image archive to the nodes, the file's name appended
  *   (`kind load image-archive`);
+ * - CLUSTER_IMAGE: name of the product's image, which the nodes have already;
  * - CLUSTER_KUBELET_CA: file with the CA of the kubelets' certificates, where it is not the cluster's own.
  *
  * Everything it makes is in namespaces of its own, gone after close().

@@ -167,7 +167,7 @@ describe('a service account that may only get nodes/pods', () => {
     for (const ask of [
       ['list', 'pods'],
       ['get', 'nodes'],
-      ['get', 'nodes/proxy'],
+      ['get', 'nodes', '--subresource=proxy'],
       ['get', 'secrets'],
     ]) {
       const answer = await cluster.kubectl('auth', 'can-i', ...ask, '-A', as).catch((error) => error.stdout);
