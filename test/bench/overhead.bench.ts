@@ -27,25 +27,26 @@ const COUNTS = { open: 20_000, connect: 2_000, exec: 150, getppid: 100_000 } as 
 type Act = keyof typeof COUNTS;
 
 /** Which probes are on, and which acts are timed under them. */
-const SETS: readonly { name: string; kinds: readonly number[]; openMode: 'all' | 'sensitive'; acts: readonly Act[] }[] = [
-  { name: 'trackers only', kinds: [], openMode: 'sensitive', acts: ['open', 'exec', 'getppid'] },
-  { name: 'file.open all', kinds: [KT_FILE_OPEN], openMode: 'all', acts: ['open', 'getppid'] },
-  { name: 'file.open sensitive', kinds: [KT_FILE_OPEN], openMode: 'sensitive', acts: ['open'] },
-  { name: 'open + close', kinds: [KT_FILE_OPEN, KT_FILE_CLOSE], openMode: 'all', acts: ['open'] },
-  {
-    name: 'socket.*',
-    kinds: [KT_SOCKET_CONNECT, KT_SOCKET_ACCEPT, KT_SOCKET_CLOSE],
-    openMode: 'all',
-    acts: ['connect', 'getppid'],
-  },
-  { name: 'exec + exit', kinds: [KT_PROCESS_EXEC, KT_PROCESS_EXIT], openMode: 'all', acts: ['exec', 'getppid'] },
-  {
-    name: 'defaults',
-    kinds: PROBES.map(({ kind }) => kind),
-    openMode: 'sensitive',
-    acts: ['open', 'connect', 'exec', 'getppid'],
-  },
-];
+const SETS: readonly { name: string; kinds: readonly number[]; openMode: 'all' | 'sensitive'; acts: readonly Act[] }[] =
+  [
+    { name: 'trackers only', kinds: [], openMode: 'sensitive', acts: ['open', 'exec', 'getppid'] },
+    { name: 'file.open all', kinds: [KT_FILE_OPEN], openMode: 'all', acts: ['open', 'getppid'] },
+    { name: 'file.open sensitive', kinds: [KT_FILE_OPEN], openMode: 'sensitive', acts: ['open'] },
+    { name: 'open + close', kinds: [KT_FILE_OPEN, KT_FILE_CLOSE], openMode: 'all', acts: ['open'] },
+    {
+      name: 'socket.*',
+      kinds: [KT_SOCKET_CONNECT, KT_SOCKET_ACCEPT, KT_SOCKET_CLOSE],
+      openMode: 'all',
+      acts: ['connect', 'getppid'],
+    },
+    { name: 'exec + exit', kinds: [KT_PROCESS_EXEC, KT_PROCESS_EXIT], openMode: 'all', acts: ['exec', 'getppid'] },
+    {
+      name: 'defaults',
+      kinds: PROBES.map(({ kind }) => kind),
+      openMode: 'sensitive',
+      acts: ['open', 'connect', 'exec', 'getppid'],
+    },
+  ];
 
 let folder: string;
 let acts: ChildProcessWithoutNullStreams;
@@ -69,7 +70,8 @@ async function time(act: Act): Promise<number> {
   return Number((await answers.next()).value);
 }
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
 test('what each probe set adds', async () => {
   const buffer = new Uint8Array(256 * 1024);

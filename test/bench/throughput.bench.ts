@@ -63,7 +63,9 @@ interface KindCounts {
 const sum = (counts: Record<string, number>) => Object.values(counts).reduce((a, b) => a + b, 0);
 
 async function step(rate: number): Promise<string> {
-  const sink = spawn('taskset', ['-c', '0', process.execPath, join(import.meta.dirname, 'sink.mjs')], { stdio: 'pipe' });
+  const sink = spawn('taskset', ['-c', '0', process.execPath, join(import.meta.dirname, 'sink.mjs')], {
+    stdio: 'pipe',
+  });
   const sinkLines = linesOf(sink, 'stdout');
   const { port } = await json(sinkLines);
   const flags = ['--collector', `127.0.0.1:${port}`, '--tail', 'off', '--kinds', 'file.open', '--open-mode', 'all'];
@@ -122,7 +124,9 @@ async function step(rate: number): Promise<string> {
 test('a ladder of opens, ring to acknowledged gRPC', async () => {
   const rows: string[] = [];
   for (const rate of RATES) rows.push(await step(rate));
-  console.log('\n| paced at | offered/s | delivered | lost | lost | agent CPU/event | of a core | RSS MB (peak) | B/event |');
+  console.log(
+    '\n| paced at | offered/s | delivered | lost | lost | agent CPU/event | of a core | RSS MB (peak) | B/event |',
+  );
   console.log('|---|---|---|---|---|---|---|---|---|');
   for (const row of rows) console.log(`| ${row} |`);
 });
