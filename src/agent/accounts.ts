@@ -53,6 +53,17 @@ export class Accounts {
 
   /** Reads every counter; one record for each that grew. `nowNs`: boot clock. */
   poll(nowNs: bigint): LossRecord[] {
+    this.#gather();
+    return this.#book.report(nowNs);
+  }
+
+  /** The books as of now. What is lost is told by `poll` alone. */
+  read(): LedgerSnapshot {
+    this.#gather();
+    return this.ledger();
+  }
+
+  #gather(): void {
     const { tap, loop, pipeline, encoder, client } = this.#parts;
     const book = this.#book;
     tap.counters(this.#counters);
@@ -68,7 +79,6 @@ export class Accounts {
       // The agent's own events are outside the ledger; totals in the next loss record make up for a lost one.
       if (!OWN_KINDS.includes(kind)) book.note(stage, reason, kind, total);
     }
-    return book.report(nowNs);
   }
 
   /** Control records that the kernel side lost so far: cgroups of which the agent was not told. */

@@ -24,7 +24,10 @@ import { JSON_LINES, prettyLines } from '../tail/render.ts';
 import { openSink } from '../tail/stdout.ts';
 import { Tail } from '../tail/tail.ts';
 import { BoundedWriter } from '../tail/writer.ts';
+import { agentMetrics } from '../telemetry/agent-metrics.ts';
+import { liveness, readiness } from '../telemetry/health.ts';
 import type { LedgerSnapshot } from '../telemetry/ledger.ts';
+import { serveTelemetry, type TelemetryServer } from '../telemetry/server.ts';
 import { Accounts } from './accounts.ts';
 import { BootClock, systemClocks } from './clock.ts';
 import { DrainLoop } from './drain.ts';
@@ -32,6 +35,7 @@ import { HOLD_BYTES, HOLD_DEADLINE_MS, Hold } from './hold.ts';
 import { KERNEL_KINDS } from './kinds.ts';
 import { LiveSettings } from './live-settings.ts';
 import { onceUntilChange } from './log.ts';
+import { Observation } from './observation.ts';
 import { type AgentOptions, StartError } from './options.ts';
 import { Pipeline } from './pipeline.ts';
 import { preflight } from './preflight.ts';
@@ -63,9 +67,11 @@ export class Agent {
   readonly #pipeline: Pipeline;
   readonly #loop: DrainLoop;
   readonly #accounts: Accounts;
-  readonly #resolver: PodResolver | undefined;
+  readonly #kubelet: { readonly source: KubeletSource; readonly resolver: PodResolver } | undefined;
+  readonly #observation: Observation;
   readonly #live: LiveSettings;
   #config: ConfigWatch | undefined;
+  #telemetry: TelemetryServer | undefined;
   #poll: NodeJS.Timeout | undefined;
   #probes = new Map<number, string>();
   #lostControl = 0;
@@ -131,7 +137,7 @@ export class Agent {
       send: (batch) => this.#client.send(batch),
       wallOffsetNs,
     });
-    this.#resolver = this.#openResolver(node);
+    this.#kubelet = this.#openKubelet(node);
     const hold = this.#openHold();
 
     this.#tap = KernelTap.open({
@@ -144,12 +150,28 @@ export class Agent {
     this.#loop = new DrainLoop({
       source: this.#tap,
       onRecord: this.#pipeline.record.bind(this.#pipeline),
-      onTick: (nowMs) => this.#pipeline.tick(nowMs),
+      onTick: (nowMs) => {
+        this.#pipeline.tick(nowMs);
+        this.#observation.drained(nowMs);
+      },
     });
     this.#accounts = new Accounts(
       { tap: this.#tap, loop: this.#loop, pipeline: this.#pipeline, encoder, client: this.#client, hold },
       this.#clock.nowNs(),
     );
+    this.#observation = new Observation({
+      version: options.version,
+      tap: this.#tap,
+      loop: this.#loop,
+      pipeline: this.#pipeline,
+      accounts: this.#accounts,
+      client: this.#client,
+      kubelet: this.#kubelet,
+      hold,
+      tail: this.#tail,
+      config: () => this.config,
+      wanted: () => kindsOf(this.#live.current),
+    });
   }
 
   /** The books as of now. */
@@ -171,7 +193,8 @@ export class Agent {
   /** Takes a start back that went wrong. */
   private abandon(): void {
     this.#loop.stop();
-    this.#resolver?.stop();
+    this.#kubelet?.resolver.stop();
+    void this.#telemetry?.close();
     this.#tail?.close();
     void this.#client.shutdown(0);
     this.#tap.close();
@@ -182,6 +205,7 @@ export class Agent {
     this.#loop.start();
     this.#client.start();
     this.#walk();
+    await this.#serveTelemetry();
     // Attaching takes the kernel a while: what is on already is seen meanwhile. What is older follows what is new, so
     // that nothing falls between the two; a process that starts just then may be told both ways.
     const families = this.#kindsByFamily();
@@ -192,13 +216,14 @@ export class Agent {
       this.#loop.drainAll(performance.now() + DRAIN_STOP_MS);
       if (family === 'process') {
         this.#markInits();
-        void this.#resolver?.start();
+        void this.#kubelet?.resolver.start();
       }
       if (unlisted.length > 0) this.#log.warn({ unlisted }, 'what ran before could not all be listed');
       this.#tellProbes();
     }
     this.#poll = setInterval(() => this.#pollOnce(), POLL_MS);
     this.#config = this.#watchConfig();
+    this.#observation.phase = 'running';
   }
 
   #kindsByFamily(): Map<string, number[]> {
@@ -215,8 +240,9 @@ export class Agent {
 
   async #end(): Promise<LedgerSnapshot> {
     clearInterval(this.#poll);
+    this.#observation.phase = 'stopping';
     this.#config?.stop();
-    this.#resolver?.stop();
+    this.#kubelet?.resolver.stop();
     this.#loop.stop();
     try {
       const on = this.#tap.status().filter((probe) => probe.state === 'on');
@@ -229,6 +255,7 @@ export class Agent {
     } catch (error) {
       this.#log.error({ err: error }, 'the last events could not be taken');
     }
+    await this.#telemetry?.close();
     this.#tap.close();
     await this.#client.shutdown(ACK_STOP_MS);
     await this.#collector?.close();
@@ -259,7 +286,7 @@ export class Agent {
     });
   }
 
-  #openResolver(node: NodeFacts): PodResolver | undefined {
+  #openKubelet(node: NodeFacts): { source: KubeletSource; resolver: PodResolver } | undefined {
     const { kubelet, kubeletTokenFile, kubeletCaFile, kubeletInsecure } = this.#options;
     if (kubelet === undefined) return undefined;
     const source = new KubeletSource({
@@ -269,16 +296,17 @@ export class Agent {
       ...(kubeletTokenFile === undefined ? {} : { tokenFile: kubeletTokenFile }),
       ...(kubeletCaFile === undefined ? {} : { caFile: kubeletCaFile }),
     });
-    return new PodResolver({
+    const resolver = new PodResolver({
       source,
       table: this.#workloads,
       onPod: ({ state, pod }) => this.#pipeline.own({ pod: podMessage(pod, state, 'kubelet') }, this.#clock.nowNs()),
       onError: (error) => this.#log.warn({ reason: error.message, kubelet }, 'no pods from the kubelet'),
     });
+    return { source, resolver };
   }
 
   #openHold(): Hold | undefined {
-    const resolver = this.#resolver;
+    const resolver = this.#kubelet?.resolver;
     if (resolver === undefined) return undefined;
     const hold = new Hold({
       deadlineMs: HOLD_DEADLINE_MS,
@@ -289,6 +317,23 @@ export class Agent {
     });
     this.#pipeline.useHold(hold);
     return hold;
+  }
+
+  /** An address that is taken costs the metrics, not the tap. */
+  async #serveTelemetry(): Promise<void> {
+    const { metricsListen } = this.#options;
+    if (metricsListen === undefined) return;
+    const observation = this.#observation;
+    try {
+      this.#telemetry = await serveTelemetry(metricsListen, {
+        metrics: () => agentMetrics(observation.read()),
+        healthz: () => liveness(observation.health()),
+        readyz: () => readiness(observation.health()),
+      });
+      this.#log.info({ address: this.#telemetry.address }, 'metrics and health');
+    } catch (error) {
+      this.#log.error({ err: error, address: metricsListen }, 'metrics and health cannot be served');
+    }
   }
 
   #watchConfig(): ConfigWatch | undefined {
@@ -341,6 +386,7 @@ export class Agent {
 
   #pollOnce(): void {
     this.#clock.checkSuspend();
+    this.#observation.look();
     this.#tellProbes();
     this.#tellLosses();
     if (this.#accounts.lostControl > this.#lostControl) {

@@ -22,6 +22,8 @@ export interface AgentOptions {
   readonly settings: Settings;
   /** The file that the settings follow. */
   readonly config: ConfigFile | undefined;
+  /** Where metrics and health are served, HOST:PORT or :PORT; undefined: nowhere. */
+  readonly metricsListen: string | undefined;
   /** NDJSON also on a terminal. */
   readonly json: boolean;
   readonly ringBytes: number;

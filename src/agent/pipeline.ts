@@ -15,6 +15,7 @@ import type { Workload } from '../kubernetes/workload.ts';
 import type { EncodedBatch } from '../stream/batch.ts';
 import { BATCH_FULL, type BatchEncoder, type OwnEvent } from '../stream/encoder.ts';
 import type { Tail } from '../tail/tail.ts';
+import { NamespaceCounts } from '../telemetry/namespaces.ts';
 import type { Hold } from './hold.ts';
 
 /** Records of kinds from here on are for the agent alone. */
@@ -50,6 +51,8 @@ export class Pipeline {
   encoded = 0;
   /** Control records that do not add up. */
   badControl = 0;
+  /** What is encoded, by namespace. */
+  readonly namespaces = new NamespaceCounts();
 
   readonly #parts: PipelineParts;
   #hold: Hold | undefined;
@@ -90,6 +93,7 @@ export class Pipeline {
     // Refused: the encoder counted it.
     if (sequence <= 0) return;
     this.encoded++;
+    this.namespaces.count(workload.namespace);
     if (encoder.events === 1) this.#batchSince = this.#nowMs;
     tail?.offer(buf, offset, length, buf[offset + HEAD.kind] ?? 0, workload, sequence);
   }

@@ -5,7 +5,7 @@ import type { Given } from '../config/field.ts';
 import { FAMILIES, type Settings } from '../config/schema.ts';
 import { DEFAULT_SETTINGS, withGiven } from '../config/settings.ts';
 import { KT_ARGV_CAP_MAX } from '../kernel/layout.gen.ts';
-import { choice, type FlagValues, hostPort, integer, suggestion, text, UsageError } from './flags.ts';
+import { choice, type FlagValues, hostPort, integer, listenOrOff, suggestion, text, UsageError } from './flags.ts';
 
 export const KINDS: readonly string[] = [...KERNEL_KINDS.keys()];
 
@@ -13,6 +13,7 @@ export const KINDS: readonly string[] = [...KERNEL_KINDS.keys()];
 const STANDALONE: Given = {
   tail: { kinds: [...FAMILIES, 'kerntap'], eventsPerSecond: 0, bytesPerSecond: 0, sensitiveFilesOnly: false },
   budgets: { containerEventsPerSecond: 0, nodeEventsPerSecond: 0, cpuCores: 0 },
+  metrics: { listen: 'off' },
 };
 
 export function baseSettings(standalone: boolean): Settings {
@@ -83,6 +84,7 @@ export function flagSettings(values: FlagValues): (settings: Settings) => Settin
       bytesPerSecond: integer(values, 'tail-bytes', { min: 0, max: 1 << 30, bytes: true }),
     },
     collector: { endpoint: hostPort(values, 'collector') },
+    metrics: { listen: listenOrOff(values, 'metrics') },
     kubelet: {
       url: kubeletUrl(text(values, 'kubelet')),
       tokenFile: text(values, 'kubelet-token-file'),

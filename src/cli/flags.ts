@@ -97,6 +97,14 @@ export function integer(
   throw new UsageError(`--${name}: '${value}' is not ${what} from ${range.min} to ${range.max}`);
 }
 
+/** Where to listen: HOST:PORT or :PORT, port 0 for a free one; or `off`. */
+export function listenOrOff(values: FlagValues, name: string): string | undefined {
+  const value = text(values, name);
+  if (value === undefined || value === 'off') return value;
+  hostPort({ [name]: value.replace(/^:/, '0.0.0.0:').replace(/:0$/, ':1') }, name);
+  return value;
+}
+
 /** HOST:PORT; an IPv6 address in brackets. */
 export function hostPort(values: FlagValues, name: string): string | undefined {
   const value = text(values, name);

@@ -345,9 +345,10 @@ export const SETTING_KEYS = {
     keys: {
       listen: {
         type: 'text',
-        pattern: /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]*):\d{1,5}$/,
-        shape: 'HOST:PORT, or :PORT for every address',
-        about: 'Address to listen on; without it nothing listens (the chart gives :9464).',
+        pattern: /^off$|^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]*):\d{1,5}$/,
+        default: ':9464',
+        shape: 'HOST:PORT, :PORT for every address, or off',
+        about: 'Address to listen on; off for none.',
       },
     },
   },

@@ -1,0 +1,121 @@
+/** Reads the agent's parts for whoever asks: metrics, health. Everything is read at the moment of the question. */
+import type { KernelTap } from '../kernel/tap.ts';
+import type { KubeletSource } from '../kubernetes/kubelet.ts';
+import type { PodResolver } from '../kubernetes/resolver.ts';
+import type { PublishClient } from '../stream/client.ts';
+import { KIND_NAMES } from '../stream/event-kinds.ts';
+import type { Tail } from '../tail/tail.ts';
+import type { HealthReadings } from '../telemetry/health.ts';
+import { LongestGap } from '../telemetry/longest-gap.ts';
+import { ProbeWatch } from '../telemetry/probe-watch.ts';
+import type { AgentReadings, ConfigReading, KubeletReading, ProbeReading } from '../telemetry/readings.ts';
+import type { Accounts } from './accounts.ts';
+import type { DrainLoop } from './drain.ts';
+import type { Hold } from './hold.ts';
+import type { Pipeline } from './pipeline.ts';
+
+export interface ObservedParts {
+  readonly version: string;
+  readonly tap: Pick<KernelTap, 'status' | 'programInfo' | 'ringPositions'>;
+  readonly loop: Pick<DrainLoop, 'lastDrainMs'>;
+  readonly pipeline: Pick<Pipeline, 'namespaces'>;
+  readonly accounts: Pick<Accounts, 'read'>;
+  readonly client: Pick<PublishClient, 'state' | 'accepted' | 'confirmed' | 'depth'>;
+  readonly kubelet: { readonly source: KubeletSource; readonly resolver: PodResolver } | undefined;
+  readonly hold: Hold | undefined;
+  readonly tail: Tail | undefined;
+  readonly config: () => ConfigReading | undefined;
+  /** Numbers of the kinds that are asked for. */
+  readonly wanted: () => readonly number[];
+  /** Monotonic clock of the drain loop, ms. */
+  readonly now?: () => number;
+}
+
+export class Observation {
+  readonly #parts: ObservedParts;
+  readonly #now: () => number;
+  readonly #gaps = new LongestGap();
+  readonly #watch = new ProbeWatch();
+  /** Where the agent stands in its life. */
+  phase: 'starting' | 'running' | 'stopping' = 'starting';
+
+  constructor(parts: ObservedParts) {
+    this.#parts = parts;
+    this.#now = parts.now ?? performance.now.bind(performance);
+  }
+
+  /** After every drain. */
+  drained(nowMs: number): void {
+    this.#gaps.tick(nowMs);
+  }
+
+  /** Looks at every probe: often enough to see each be on. */
+  look(): void {
+    this.#watch.observe(this.#probes());
+  }
+
+  read(): AgentReadings {
+    const { version, tap, pipeline, accounts, client, hold, tail, config } = this.#parts;
+    const events = new Map<string, number>();
+    for (const [kind, name] of KIND_NAMES) {
+      const count = client.accepted[kind] ?? 0;
+      if (count > 0) events.set(name, count);
+    }
+    return {
+      version,
+      ledger: accounts.read(),
+      namespaces: pipeline.namespaces.totals(),
+      rings: tap.ringPositions().map(({ name, consumer, producer, size }) => {
+        return { name, bytes: Number(producer - consumer), capacityBytes: size };
+      }),
+      drainLagMs: this.#gaps.longest(this.#now()),
+      probes: this.#probes(),
+      programs: tap.programInfo(),
+      stream: {
+        state: client.state,
+        events,
+        ackedEvents: client.confirmed.reduce((total, count) => total + count, 0),
+        queueBytes: client.depth.bytes,
+      },
+      kubelet: this.#kubelet(),
+      hold: hold && { ...hold.counts, bytes: hold.heldBytes },
+      config: config(),
+      tailDropped: tail && { budget_or_reader: tail.counts.dropped },
+    };
+  }
+
+  health(): HealthReadings {
+    this.look();
+    return {
+      started: this.phase !== 'starting',
+      stopping: this.phase === 'stopping',
+      sinceDrainMs: this.#now() - this.#parts.loop.lastDrainMs,
+      probes: this.#probes(),
+      lostProbes: this.#watch.lost,
+      stream: this.#parts.client.state,
+      kubelet: this.#kubelet(),
+      config: this.#parts.config(),
+    };
+  }
+
+  /** Those that are asked for, and those that are on. */
+  #probes(): ProbeReading[] {
+    const wanted = new Set(this.#parts.wanted());
+    return this.#parts.tap.status().map(({ kind, name, tier, state, reason }): ProbeReading => {
+      // A probe that failed and that nobody wants any more is off.
+      return { name, tier: tier ?? '', state: state === 'failed' && !wanted.has(kind) ? 'off' : state, reason };
+    });
+  }
+
+  #kubelet(): KubeletReading | undefined {
+    const { kubelet } = this.#parts;
+    if (kubelet === undefined) return undefined;
+    const { reachable, lastOkMs, lastError } = kubelet.source.status();
+    return {
+      up: reachable === true,
+      lastSuccessMs: lastOkMs,
+      problem: lastError,
+      pendingPods: kubelet.resolver.counts().unknown,
+    };
+  }
+}

@@ -1,0 +1,68 @@
+import { Exposition } from './exposition.ts';
+import { AGENT_METRICS } from './metrics.ts';
+import { readProcess } from './process-metrics.ts';
+import type { AgentReadings } from './readings.ts';
+
+type AgentExposition = Exposition<typeof AGENT_METRICS>;
+
+/** The agent's metrics as the text of one scrape. */
+export function agentMetrics(now: AgentReadings): string {
+  const out = new Exposition(AGENT_METRICS);
+  addLedger(out, now);
+  addTap(out, now);
+  addPeers(out, now);
+  const { version, cpuSeconds, residentBytes } = readProcess(now.version);
+  out.add('kerntap_build_info', 1, version);
+  out.add('process_cpu_seconds_total', cpuSeconds);
+  out.add('process_resident_memory_bytes', residentBytes);
+  return out.text();
+}
+
+function addLedger(out: AgentExposition, { ledger, stream, namespaces }: AgentReadings): void {
+  for (const [kind, line] of Object.entries(ledger.kinds)) {
+    out.add('kerntap_seen_total', line.seen, kind);
+    for (const [reason, count] of Object.entries(line.suppressed)) {
+      out.add('kerntap_suppressed_total', count, kind, reason);
+    }
+  }
+  for (const [kind, count] of stream.events) out.add('kerntap_events_total', count, kind);
+  for (const { stage, reason, kind, total } of ledger.lost) out.add('kerntap_lost_total', total, stage, reason, kind);
+  for (const { namespace, events } of namespaces) out.add('kerntap_namespace_events_total', events, namespace);
+}
+
+function addTap(out: AgentExposition, { rings, drainLagMs, probes, programs }: AgentReadings): void {
+  for (const { name, bytes, capacityBytes } of rings) {
+    out.add('kerntap_ring_bytes', bytes, name);
+    out.add('kerntap_ring_capacity_bytes', capacityBytes, name);
+  }
+  out.add('kerntap_drain_lag_seconds', drainLagMs / 1000);
+  for (const { name, tier, state } of probes) out.add('kerntap_probe_state', 1, name, tier, state);
+  for (const { name, runTimeNs, recursionMisses } of programs) {
+    out.add('kerntap_probe_run_seconds_total', Number(runTimeNs) / 1e9, name);
+    if (recursionMisses !== null) out.add('kerntap_probe_misses_total', Number(recursionMisses), name);
+  }
+}
+
+function addPeers(out: AgentExposition, { stream, kubelet, hold, config, tailDropped }: AgentReadings): void {
+  out.add('kerntap_stream_connected', stream.state === 'open' || stream.state === 'draining' ? 1 : 0);
+  out.add('kerntap_stream_acked_events_total', stream.ackedEvents);
+  out.add('kerntap_stream_queue_bytes', stream.queueBytes);
+  if (kubelet !== undefined) {
+    out.add('kerntap_kubelet_up', kubelet.up ? 1 : 0);
+    out.add('kerntap_kubelet_last_success_timestamp_seconds', (kubelet.lastSuccessMs ?? 0) / 1000);
+    out.add('kerntap_pending_pods', kubelet.pendingPods);
+  }
+  if (hold !== undefined) {
+    out.add('kerntap_hold_bytes', hold.bytes);
+    for (const outcome of ['released', 'expired', 'overflowed'] as const) {
+      out.add('kerntap_hold_released_total', hold[outcome], outcome);
+    }
+  }
+  if (config !== undefined) {
+    out.add('kerntap_config_reloads_total', config.applied, 'applied');
+    out.add('kerntap_config_reloads_total', config.refused, 'refused');
+    out.add('kerntap_config_last_reload_successful', config.lastSuccessful ? 1 : 0);
+    out.add('kerntap_config_last_reload_success_timestamp_seconds', config.lastSuccessMs / 1000);
+  }
+  for (const [reason, count] of Object.entries(tailDropped ?? {})) out.add('kerntap_tail_dropped_total', count, reason);
+}

@@ -1,0 +1,78 @@
+/**
+ * Health as the kubelet asks for it. Not alive (the pod is restarted): the drain is stuck, or a probe that was attached
+ * is gone. Degraded, yet alive and ready: what a restart would not mend. The body tells all of it.
+ */
+import type { ConfigReading, KubeletReading, ProbeReading } from './readings.ts';
+
+/** A drain is due every 15 ms. */
+export const DRAIN_STUCK_MS = 10_000;
+
+export interface HealthReadings {
+  /** Every probe was tried: events flow. */
+  readonly started: boolean;
+  readonly stopping: boolean;
+  /** Since the last drain of the rings ended. */
+  readonly sinceDrainMs: number;
+  readonly probes: readonly ProbeReading[];
+  /** Probes that were attached and are not any more though nobody turned them off: name -> reason. */
+  readonly lostProbes: ReadonlyMap<string, string>;
+  /** State of the stream to the collector. */
+  readonly stream: string;
+  readonly kubelet: KubeletReading | undefined;
+  readonly config: ConfigReading | undefined;
+}
+
+export interface Finding {
+  /** drain, probe, collector, kubelet, config, start. */
+  readonly part: string;
+  readonly name?: string;
+  readonly reason: string;
+}
+
+/** One answer: 200 where `ok`, else 503, with the rest as JSON. */
+export interface HealthAnswer {
+  readonly ok: boolean;
+  readonly status: 'ok' | 'degraded' | 'failed';
+  /** Why it is not ok. */
+  readonly failed: readonly Finding[];
+  readonly degraded: readonly Finding[];
+}
+
+function answer(failed: readonly Finding[], degraded: readonly Finding[]): HealthAnswer {
+  const ok = failed.length === 0;
+  return { ok, status: ok ? (degraded.length === 0 ? 'ok' : 'degraded') : 'failed', failed, degraded };
+}
+
+/** /healthz: should it go on, or be started anew? */
+export function liveness(now: HealthReadings): HealthAnswer {
+  const failed: Finding[] = [];
+  if (now.sinceDrainMs >= DRAIN_STUCK_MS) {
+    failed.push({ part: 'drain', reason: `the rings were not drained for ${Math.floor(now.sinceDrainMs / 1000)} s` });
+  }
+  for (const [name, reason] of now.lostProbes) failed.push({ part: 'probe', name, reason: `lost: ${reason}` });
+  return answer(failed, degradations(now));
+}
+
+/** /readyz: are events taken? Also where some are not. */
+export function readiness(now: HealthReadings): HealthAnswer {
+  const { failed, degraded } = liveness(now);
+  const more: Finding[] = [];
+  if (now.stopping) more.push({ part: 'start', reason: 'the agent is stopping' });
+  else if (!now.started) more.push({ part: 'start', reason: 'the probes are still being attached' });
+  return answer([...more, ...failed], degraded);
+}
+
+function degradations({ probes, lostProbes, stream, kubelet, config }: HealthReadings): Finding[] {
+  const found: Finding[] = [];
+  for (const { name, state, reason } of probes) {
+    if (state === 'failed' && !lostProbes.has(name)) found.push({ part: 'probe', name, reason });
+  }
+  if (stream !== 'open' && stream !== 'draining') {
+    found.push({ part: 'collector', reason: `no stream to the collector: ${stream}` });
+  }
+  if (kubelet !== undefined && !kubelet.up) {
+    found.push({ part: 'kubelet', reason: kubelet.problem || 'no pods were read yet' });
+  }
+  if (config !== undefined && !config.lastSuccessful) found.push({ part: 'config', reason: config.problem });
+  return found;
+}

@@ -1,0 +1,130 @@
+/** Every metric that kerntap serves. docs/metrics.md is made from this table; rules and dashboards are checked by it. */
+
+export interface Metric {
+  readonly type: 'counter' | 'gauge';
+  readonly help: string;
+  readonly labels: readonly string[];
+}
+
+/** Of the process itself, whichever it is. */
+const PROCESS_METRICS = {
+  kerntap_build_info: { type: 'gauge', help: 'Always 1; tells the version.', labels: ['version'] },
+  process_cpu_seconds_total: { type: 'counter', help: 'CPU time of the process, user and system.', labels: [] },
+  process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory, the rings included.', labels: [] },
+} as const satisfies Readonly<Record<string, Metric>>;
+
+/** Served by the agent. Counters begin at 0 with each start. */
+export const AGENT_METRICS = {
+  kerntap_seen_total: {
+    type: 'counter',
+    help: 'Acts that reached a hook. seen = suppressed + lost + acked + what is on its way.',
+    labels: ['kind'],
+  },
+  kerntap_events_total: { type: 'counter', help: 'Events handed to the stream, in batches.', labels: ['kind'] },
+  kerntap_suppressed_total: {
+    type: 'counter',
+    help: 'Acts that are no event because nobody asked for them: filtered, sampled, or of the agent itself.',
+    labels: ['kind', 'reason'],
+  },
+  kerntap_lost_total: {
+    type: 'counter',
+    help: 'Events lost, by where and why; kind is empty where it is not known or mixed.',
+    labels: ['stage', 'reason', 'kind'],
+  },
+  kerntap_namespace_events_total: {
+    type: 'counter',
+    help: 'Events by namespace; empty: of the host, or no pod known yet. The first 100 namespaces, then other.',
+    labels: ['namespace'],
+  },
+  kerntap_ring_bytes: { type: 'gauge', help: 'Bytes that wait in a ring.', labels: ['ring'] },
+  kerntap_ring_capacity_bytes: { type: 'gauge', help: 'Size of a ring.', labels: ['ring'] },
+  kerntap_drain_lag_seconds: {
+    type: 'gauge',
+    help: 'Longest time between two drains of the rings within the last minute.',
+    labels: [],
+  },
+  kerntap_probe_state: {
+    type: 'gauge',
+    help: '1 for the state that a probe is in: on, off, failed; tier is empty where it has none.',
+    labels: ['kind', 'tier', 'state'],
+  },
+  kerntap_probe_run_seconds_total: {
+    type: 'counter',
+    help: 'Time in a BPF program; 0 unless sysctl kernel.bpf_stats_enabled is 1.',
+    labels: ['program'],
+  },
+  kerntap_probe_misses_total: {
+    type: 'counter',
+    help: 'Times that the kernel skipped a program because it was running already on that CPU.',
+    labels: ['program'],
+  },
+  kerntap_stream_connected: { type: 'gauge', help: '1 while the stream to the collector is open.', labels: [] },
+  kerntap_stream_acked_events_total: {
+    type: 'counter',
+    help: 'Events that the collector confirmed as durable.',
+    labels: [],
+  },
+  kerntap_stream_queue_bytes: { type: 'gauge', help: 'Memory of batches that are not confirmed.', labels: [] },
+  kerntap_kubelet_up: { type: 'gauge', help: '1 where the last read of pods succeeded.', labels: [] },
+  kerntap_kubelet_last_success_timestamp_seconds: {
+    type: 'gauge',
+    help: 'When pods were last read from the kubelet; 0: never.',
+    labels: [],
+  },
+  kerntap_pending_pods: { type: 'gauge', help: 'Pods with a cgroup here that the kubelet has not named.', labels: [] },
+  kerntap_hold_bytes: { type: 'gauge', help: 'Memory of events that wait for the name of their pod.', labels: [] },
+  kerntap_hold_released_total: {
+    type: 'counter',
+    help: 'Events that waited: released (the name came), expired (in time it did not), overflowed (memory).',
+    labels: ['outcome'],
+  },
+  kerntap_config_reloads_total: {
+    type: 'counter',
+    help: 'Changes of the configuration file: applied or refused.',
+    labels: ['result'],
+  },
+  kerntap_config_last_reload_successful: {
+    type: 'gauge',
+    help: '1 where the configuration file as it is now is in force.',
+    labels: [],
+  },
+  kerntap_config_last_reload_success_timestamp_seconds: {
+    type: 'gauge',
+    help: 'When the configuration that is in force was taken.',
+    labels: [],
+  },
+  kerntap_tail_dropped_total: {
+    type: 'counter',
+    help: 'Events that stdout was to show and did not; the collector has them.',
+    labels: ['reason'],
+  },
+  ...PROCESS_METRICS,
+} as const satisfies Readonly<Record<string, Metric>>;
+
+/** Served by the collector. Counters begin at 0 with each start. */
+export const COLLECTOR_METRICS = {
+  kerntap_collector_streams: { type: 'gauge', help: 'Open streams of agents.', labels: [] },
+  kerntap_collector_events_total: { type: 'counter', help: 'Rows taken.', labels: ['kind'] },
+  kerntap_collector_refused_events_total: {
+    type: 'counter',
+    help: 'Events of accepted batches that could not be made a row.',
+    labels: ['reason'],
+  },
+  kerntap_collector_bytes_written_total: { type: 'counter', help: 'Bytes that are durable.', labels: [] },
+  kerntap_collector_rejected_batches_total: {
+    type: 'counter',
+    help: 'Batches refused for good.',
+    labels: ['reason'],
+  },
+  kerntap_collector_disk_errors_total: { type: 'counter', help: 'Errors of the disk.', labels: [] },
+  kerntap_collector_blocked: {
+    type: 'gauge',
+    help: '1 while the disk refuses and nothing is acknowledged.',
+    labels: [],
+  },
+  kerntap_collector_open_files: { type: 'gauge', help: 'Files that are written.', labels: [] },
+  ...PROCESS_METRICS,
+} as const satisfies Readonly<Record<string, Metric>>;
+
+/** All of them, by name. */
+export const METRICS: Readonly<Record<string, Metric>> = { ...AGENT_METRICS, ...COLLECTOR_METRICS };

@@ -1,0 +1,11 @@
+/** CPU time and memory of this process, as /proc tells them. */
+export interface ProcessReading {
+  readonly version: string;
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+}
+
+export function readProcess(version: string): ProcessReading {
+  const { user, system } = process.cpuUsage();
+  return { version, cpuSeconds: (user + system) / 1e6, residentBytes: process.memoryUsage.rss() };
+}

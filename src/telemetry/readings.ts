@@ -1,0 +1,77 @@
+/** What the agent's metrics and health are made of: plain values, read at the moment of the question. */
+import type { LedgerSnapshot } from './ledger.ts';
+
+export interface ProbeReading {
+  /** Name of the kind. */
+  readonly name: string;
+  readonly tier: string;
+  readonly state: 'on' | 'off' | 'failed';
+  /** Why it failed; on: what is missing from it. */
+  readonly reason: string;
+}
+
+export interface ProgramReading {
+  readonly name: string;
+  readonly runTimeNs: bigint;
+  /** null: the kernel does not tell. */
+  readonly recursionMisses: bigint | null;
+}
+
+export interface RingReading {
+  readonly name: string;
+  readonly bytes: number;
+  readonly capacityBytes: number;
+}
+
+export interface StreamReading {
+  /** idle, connecting, open, draining, waiting, closed. */
+  readonly state: string;
+  /** Events handed over in batches, by kind. */
+  readonly events: ReadonlyMap<string, number>;
+  readonly ackedEvents: number;
+  readonly queueBytes: number;
+}
+
+export interface KubeletReading {
+  readonly up: boolean;
+  /** Wall clock, ms since 1970; undefined: never. */
+  readonly lastSuccessMs: number | undefined;
+  /** Of the last read; '' where it succeeded. */
+  readonly problem: string;
+  readonly pendingPods: number;
+}
+
+export interface HoldReading {
+  readonly bytes: number;
+  readonly released: number;
+  readonly expired: number;
+  readonly overflowed: number;
+}
+
+export interface ConfigReading {
+  readonly applied: number;
+  readonly refused: number;
+  readonly lastSuccessful: boolean;
+  /** Wall clock, ms since 1970. */
+  readonly lastSuccessMs: number;
+  /** Of the last refusal; '' where the file is in force. */
+  readonly problem: string;
+}
+
+/** Parts that are not there (no kubelet, no configuration file, no tail) are undefined. */
+export interface AgentReadings {
+  readonly version: string;
+  readonly ledger: LedgerSnapshot;
+  readonly namespaces: readonly { readonly namespace: string; readonly events: number }[];
+  readonly rings: readonly RingReading[];
+  /** Longest time between two drains within the last minute. */
+  readonly drainLagMs: number;
+  readonly probes: readonly ProbeReading[];
+  readonly programs: readonly ProgramReading[];
+  readonly stream: StreamReading;
+  readonly kubelet: KubeletReading | undefined;
+  readonly hold: HoldReading | undefined;
+  readonly config: ConfigReading | undefined;
+  /** By reason. */
+  readonly tailDropped: Readonly<Record<string, number>> | undefined;
+}

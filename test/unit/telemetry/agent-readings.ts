@@ -1,0 +1,45 @@
+import type { AgentReadings } from '../../../src/telemetry/readings.ts';
+
+/** An agent in which every part is there and has something to tell. */
+export const READINGS: AgentReadings = {
+  version: '1.2.3',
+  ledger: {
+    kinds: {
+      'file.open': {
+        seen: 100,
+        emitted: 40,
+        suppressed: { filtered: 50, self: 5 },
+        lost: { ring_full: 5 },
+        notes: { user_fault: 1 },
+      },
+      'process.exec': { seen: 7, emitted: 7, suppressed: {}, lost: {}, notes: {} },
+    },
+    user: { drained: 47, control: 0, encoded: 47, acked: 40, inFlight: 7 },
+    lost: [
+      { stage: 'kernel', reason: 'ring_full', kind: 'file.open', total: 5, unaccountable: false },
+      { stage: 'queue', reason: 'overflow', kind: '', total: 2, unaccountable: false },
+    ],
+  },
+  namespaces: [
+    { namespace: '', events: 40 },
+    { namespace: 'shop', events: 7 },
+  ],
+  rings: [
+    { name: 'process', bytes: 0, capacityBytes: 4 << 20 },
+    { name: 'events', bytes: 512, capacityBytes: 16 << 20 },
+  ],
+  drainLagMs: 17.5,
+  probes: [
+    { name: 'process.exec', tier: 'tracker', state: 'on', reason: '' },
+    { name: 'file.open', tier: '', state: 'failed', reason: 'EPERM' },
+  ],
+  programs: [
+    { name: 'kt_a', runTimeNs: 2_500_000_000n, recursionMisses: 3n },
+    { name: 'kt_b', runTimeNs: 0n, recursionMisses: null },
+  ],
+  stream: { state: 'open', events: new Map([['file.open', 40]]), ackedEvents: 40, queueBytes: 65_536 },
+  kubelet: { up: true, lastSuccessMs: 1_700_000_000_500, problem: '', pendingPods: 2 },
+  hold: { bytes: 16_384, released: 10, expired: 1, overflowed: 0 },
+  config: { applied: 2, refused: 1, lastSuccessful: false, lastSuccessMs: 1_700_000_001_000, problem: 'line 3' },
+  tailDropped: { rate: 9 },
+};
