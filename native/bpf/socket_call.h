@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* connect(2) and listen(2) between their entry and their exit: what was asked for. */
+#ifndef KT_SOCKET_CALL_H
+#define KT_SOCKET_CALL_H
+
+#include "socket_owner.h"
+
+#if defined(__TARGET_ARCH_x86)
+enum { NR_CONNECT = 42, NR_ACCEPT = 43, NR_ACCEPT4 = 288, NR_LISTEN = 50 };
+#else
+enum { NR_CONNECT = 203, NR_ACCEPT = 202, NR_ACCEPT4 = 242, NR_LISTEN = 201 };
+#endif
+
+/*
+ * A connect(2) or listen(2) that is being made, by thread. Oldest out when full: what stays behind is of exits that were
+ * missed, and a call that waits so long is made up for at its exit, or counted there.
+ */
+#define KT_SOCKADDR 112 /* sockaddr_un is 110: what follows is its NUL */
+struct kt_call {
+	u64 sk; /* the TCP socket whose SYN this call has sent */
+	u64 user_addr;
+	u32 nr;
+	u32 fd;
+	u32 addr_len; /* as passed */
+	u32 backlog;
+	u32 undone; /* the SYN's state was taken back without an error in the socket: the result says why */
+	u32 fault;  /* addr could not be read */
+	u8 addr[KT_SOCKADDR];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, struct kt_call);
+} kt_calls SEC(".maps");
+
+INLINE void call_read_addr(struct kt_call *call)
+{
+	u32 len = call->addr_len;
+
+	/* the kernel takes at most a sockaddr_storage */
+	if (len < sizeof(u16) || len > 128) {
+		call->fault = 0;
+		return;
+	}
+	if (len > KT_SOCKADDR)
+		len = KT_SOCKADDR;
+	barrier_var(len);
+	call->fault = bpf_probe_read_user(call->addr, len & 127, (void *)call->user_addr) != 0;
+}
+
+INLINE u16 call_family(const struct kt_call *call)
+{
+	return *(u16 *)call->addr;
+}
+
+INLINE void asked_of_call(struct kt_asked *asked, const struct kt_call *call)
+{
+	u16 family = call_family(call);
+
+	if (call->fault)
+		return;
+	if (family == AF_INET && call->addr_len >= 16) {
+		*(u32 *)asked->addr = *(u32 *)&call->addr[4];
+	} else if (family == AF_INET6 && call->addr_len >= 24) {
+		*(u64 *)&asked->addr[0] = *(u64 *)&call->addr[8];
+		*(u64 *)&asked->addr[8] = *(u64 *)&call->addr[16];
+	} else {
+		return;
+	}
+	asked->port = from_be16(*(u16 *)&call->addr[2]);
+	asked->family = family;
+}
+
+INLINE void call_begin(u32 nr, u64 fd, u64 arg1, u64 arg2)
+{
+	struct kt_call call = { .nr = nr, .fd = fd };
+	u64 id = bpf_get_current_pid_tgid();
+
+	if (nr == NR_CONNECT) {
+		call.user_addr = arg1;
+		call.addr_len = arg2;
+		call_read_addr(&call);
+	} else {
+		call.backlog = arg1;
+	}
+	bpf_map_update_elem(&kt_calls, &id, &call, BPF_ANY);
+}
+
+/*
+ * An entry that was missed (the probe was just attached, or perf-attached programs were held off by a map update on
+ * this CPU) is made up for from the saved registers, which still hold the arguments; 5.10 has no helper for that.
+ */
+INLINE int call_recover(struct kt_call *call, u32 nr)
+{
+#ifdef KT_LEGACY
+	return 0;
+#else
+	u64 regs = bpf_task_pt_regs(bpf_get_current_task_btf());
+	u64 arg1, arg2;
+
+	call->nr = nr;
+#if defined(__TARGET_ARCH_x86)
+	if (RD(pt_regs, regs, orig_ax) != nr)
+		return 0;
+	call->fd = RD(pt_regs, regs, di);
+	arg1 = RD(pt_regs, regs, si);
+	arg2 = RD(pt_regs, regs, dx);
+#else
+	if (RD(pt_regs, regs, syscallno) != nr)
+		return 0;
+	call->fd = RD(pt_regs, regs, orig_x0);
+	arg1 = RD(pt_regs, regs, user_regs.regs[1]);
+	arg2 = RD(pt_regs, regs, user_regs.regs[2]);
+#endif
+	if (nr == NR_CONNECT) {
+		call->user_addr = arg1;
+		call->addr_len = arg2;
+		call_read_addr(call);
+	} else {
+		call->backlog = arg1;
+	}
+	return 1;
+#endif
+}
+
+/* At the call's exit: copies it out of the map. Returns 0 if it is not known. */
+INLINE int call_end(struct kt_call *call, u32 nr)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct kt_call *found = bpf_map_lookup_elem(&kt_calls, &id);
+
+	if (!found || found->nr != nr)
+		return call_recover(call, nr);
+	*call = *found;
+	bpf_map_delete_elem(&kt_calls, &id);
+	return 1;
+}
+
+#endif
