@@ -69,10 +69,12 @@ too_big:
 }
 
 /*
+ * Positions are 64 bits where their bounds are tested: the verifier of 5.10 loses those of a 32-bit copy.
+ *
  * Appends a string of the kernel's (at most 4,095 bytes) at pos; returns its length without NUL, 0 if unreadable.
  * pos never is the slot's first byte: kernels 5.8 to 6.1 write dst[-1] on a fault.
  */
-INLINE u32 put_kernel_str(struct kt_slot *slot, u32 pos, const void *str)
+INLINE u32 put_kernel_str(struct kt_slot *slot, u64 pos, const void *str)
 {
 	long n;
 
@@ -84,7 +86,7 @@ INLINE u32 put_kernel_str(struct kt_slot *slot, u32 pos, const void *str)
 }
 
 /* Copies len <= KT_PATH_MAX bytes of kernel memory (also of a map value) to pos. */
-INLINE u32 put_kernel_bytes(struct kt_slot *slot, u32 pos, const void *src, u32 len)
+INLINE u32 put_kernel_bytes(struct kt_slot *slot, u64 pos, const void *src, u32 len)
 {
 	barrier_var(pos);
 	if (pos > KT_SLOT_DATA - KT_PATH_MAX)

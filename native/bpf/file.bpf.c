@@ -200,10 +200,12 @@ INLINE u32 put_asked(struct kt_slot *slot, u32 pos, struct kt_open_call *call, s
 		n = put_kernel_bytes(slot, pos, names->str1, names->len1);
 		body->asked_source = KT_PATH_USER_ENTER;
 	} else if (call->user_name) {
-		barrier_var(pos);
-		if (pos > KT_SLOT_DATA - KT_PATH_MAX)
+		u64 to = pos; /* 64 bits: the verifier of 5.10 loses the bounds of a 32-bit copy */
+
+		barrier_var(to);
+		if (to > KT_SLOT_DATA - KT_PATH_MAX)
 			return pos;
-		r = bpf_probe_read_user_str(&slot->data[pos], KT_PATH_MAX, (void *)call->user_name);
+		r = bpf_probe_read_user_str(&slot->data[to], KT_PATH_MAX, (void *)call->user_name);
 		n = r > 0 ? (u32)r - 1 : 0;
 		body->asked_source = KT_PATH_USER_EXIT;
 	}
