@@ -1,0 +1,86 @@
+{{- define "kerntap.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "kerntap.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains (include "kerntap.name" .) .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "kerntap.name" .) | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "kerntap.collector.name" -}}
+{{ include "kerntap.fullname" . }}-collector
+{{- end }}
+
+{{- define "kerntap.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "kerntap.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "kerntap.configMapName" -}}
+{{- default (include "kerntap.fullname" .) .Values.existingConfigMap }}
+{{- end }}
+
+{{/* What a selector may hold: it cannot change after the first install. */}}
+{{- define "kerntap.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "kerntap.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "kerntap.labels" -}}
+{{ include "kerntap.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "kerntap.image" -}}
+{{- with .Values.image }}
+{{- $name := .repository }}
+{{- if .registry }}{{ $name = printf "%s/%s" .registry .repository }}{{ end }}
+{{- if .digest }}
+{{- printf "%s@%s" $name .digest }}
+{{- else }}
+{{- printf "%s:%s" $name (default $.Chart.AppVersion .tag) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "kerntap.collector.endpoint" -}}
+{{- if .Values.collector.endpoint }}
+{{- .Values.collector.endpoint }}
+{{- else if .Values.collector.enabled }}
+{{- printf "%s:4750" (include "kerntap.collector.name" .) }}
+{{- else }}
+{{- fail "no collector: set collector.endpoint to HOST:PORT, or collector.enabled to true" }}
+{{- end }}
+{{- end }}
+
+{{/* What the agent reads at its start only: a change of it restarts the pods, a change of the rest does not. */}}
+{{- define "kerntap.startSettings" -}}
+{{- with .Values.clusterName }}
+clusterName: {{ . | quote }}
+{{- end }}
+collector:
+  endpoint: {{ include "kerntap.collector.endpoint" . | quote }}
+{{- if or .Values.kubelet.caFile (not .Values.kubelet.tlsVerify) }}
+kubelet:
+  {{- with .Values.kubelet.caFile }}
+  caFile: {{ . | quote }}
+  {{- end }}
+  {{- if not .Values.kubelet.tlsVerify }}
+  insecureSkipVerify: true
+  {{- end }}
+{{- end }}
+{{- end }}
