@@ -31,14 +31,14 @@ const O_LARGEFILE = 0o100000;
 /** What fails before the kernel looks for the file: do_filp_open is not called. Everything else the trampoline sees. */
 const unseenByTrampoline = new Set(['efault', 'asked-4096', 'asked-4097', 'asked-8000']);
 
-/** The agent with the chart's capabilities, where perf events are closed to it, and programs of test/truth. */
-async function runTruth(suite: Suite, programs: readonly string[]): Promise<Run> {
+/** The agent with these capabilities only, where perf events are closed to it, and programs of test/truth. */
+async function runTruth(suite: Suite, caps: string, programs: readonly string[]): Promise<Run> {
   const script = guestScript('truth.mjs');
   const truth = { host: join(import.meta.dirname, '..', 'truth', 'build') };
   const vm = await bootVm({
     kernel: await debianKernel(suite),
     files: { ...(await productFiles()), ...script.files, [`${productFolder}/truth`]: truth },
-    command: ['node', script.path, JSON.stringify({ paranoid: 3, caps: 'BPF,PERFMON' }), ...programs],
+    command: ['node', script.path, JSON.stringify({ paranoid: 3, caps }), ...programs],
     deadlineMs: 300_000,
   });
   expect(vm.exitCode, vm.console.slice(-8000)).toBe(0);
@@ -108,7 +108,7 @@ describe('on 6.12, with BPF and PERFMON only and kernel.perf_event_paranoid 3', 
 
   beforeAll(async () => {
     buildTruth();
-    run = await runTruth('trixie', programs);
+    run = await runTruth('trixie', 'BPF,PERFMON', programs);
   });
 
   it('the doctor finds every probe on, by a trampoline, a tracker or raw system calls', () => {
@@ -168,5 +168,38 @@ describe('on 6.12, with BPF and PERFMON only and kernel.perf_event_paranoid 3', 
     for (const kind of ['socket.listen', 'socket.accept']) {
       expect(faults(run, 'tcp', kind, nothing, { tier: 'raw_syscall' })).toEqual([]);
     }
+  });
+});
+
+describe('on 5.10, the oldest kernel', () => {
+  const programs = ['open', 'failing', 'change'];
+  let run: Run;
+
+  beforeAll(async () => {
+    buildTruth();
+    // maps count against RLIMIT_MEMLOCK there
+    run = await runTruth('bullseye', 'BPF,PERFMON,SYS_RESOURCE', programs);
+  });
+
+  it('every probe is on', () => {
+    expect(run.doctor).toMatchObject({ code: 0, can_run: true });
+    expect(run.doctor.probes.filter(({ state }) => state !== 'on')).toEqual([]);
+  });
+
+  it('file.open tells all opens, done and failed', () => {
+    const tier = run.doctor.probes.find(({ kind }) => kind === 'file.open')?.tier;
+    expect(tier).toBe('trampoline');
+    expect(faults(run, 'open', 'file.open', nothing, { tier })).toEqual([]);
+    expect(faults(run, 'failing', 'file.open', unseenByTrampoline, { tier })).toEqual([]);
+  });
+
+  it.each(changes)('raw system calls tell %s, done and failed', (kind) => {
+    for (const program of ['change', 'failing']) {
+      expect(faults(run, program, kind, nothing, { tier: 'raw_syscall' })).toEqual([]);
+    }
+  });
+
+  it('loses nothing', () => {
+    expect(run.ledger.lost).toEqual([]);
   });
 });
