@@ -14,6 +14,9 @@ function findMount(): string {
 /** Where the v2 hierarchy is mounted. */
 export const CGROUP_ROOT = findMount();
 
+/** Below a place of our own, as in a node that is itself in a container: a kubelet clears the pods it does not know. */
+export const PODS = '/kerntap-test/kubepods/burstable';
+
 /** A cgroup of the v2 hierarchy, made for a test. */
 export class ControlGroup {
   /** From the hierarchy's root, with a leading '/'. */
@@ -41,7 +44,7 @@ export class ControlGroup {
   /** One as the kubelet's cgroupfs driver makes it for a container. */
   static container(podUid: string = randomUUID()): ControlGroup {
     const containerId = randomBytes(32).toString('hex');
-    return new ControlGroup(`/kubepods/burstable/pod${podUid}/${containerId}`, podUid, containerId);
+    return new ControlGroup(`${PODS}/pod${podUid}/${containerId}`, podUid, containerId);
   }
 
   get procs(): number[] {

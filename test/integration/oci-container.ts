@@ -14,7 +14,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CGROUP_ROOT } from './control-group.ts';
+import { CGROUP_ROOT, PODS } from './control-group.ts';
 
 const BUSYBOX = '/usr/bin/busybox';
 
@@ -58,7 +58,7 @@ export class OciContainer {
   }
 
   get cgroupPath(): string {
-    return `/kubepods/burstable/pod${this.podUid}/${this.id}`;
+    return `${PODS}/pod${this.podUid}/${this.id}`;
   }
 
   get cgroupId(): number {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { CGROUP_ROOT, ControlGroup } from './control-group.ts';
+import { CGROUP_ROOT, ControlGroup, PODS } from './control-group.ts';
 import { RunningAgent } from './running-agent.ts';
 import { runTruth } from './truth-program.ts';
 import { makeWorkDir, removeWorkDir } from './work-dir.ts';
@@ -21,13 +21,13 @@ afterAll(async () => {
 
 test('an open right after its cgroup was made, in one that is gone a moment later, carries its container', async () => {
   const group = ControlGroup.host('order');
-  const holder = ControlGroup.container(); // makes /kubepods/burstable
+  const holder = ControlGroup.container(); // makes the folder of pods
   const dir = makeWorkDir();
   const file = join(dir, 'file');
   writeFileSync(file, '');
   try {
     const { acts } = await runTruth(group, 'cgroups', {
-      args: [join(CGROUP_ROOT, 'kubepods/burstable'), file, String(CONTAINERS)],
+      args: [join(CGROUP_ROOT, PODS), file, String(CONTAINERS)],
     });
     const opens = acts.filter((act) => act.act === 'open');
     expect(opens).toHaveLength(CONTAINERS);
