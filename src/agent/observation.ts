@@ -80,7 +80,7 @@ export class Observation {
       kubelet: this.#kubelet(),
       hold: hold && { ...hold.counts, bytes: hold.heldBytes },
       config: config(),
-      tailDropped: tail && { budget_or_reader: tail.counts.dropped },
+      tailDropped: tail && { ...tail.droppedBy },
     };
   }
 

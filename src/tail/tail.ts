@@ -8,7 +8,7 @@ import { type EventRow, rowsOf } from '../../proto/columns.ts';
 import { decodeBatch, type Event, encodeBatch, type NodeFacts, type Sparse } from '../../proto/contract.ts';
 import { FILE, HEAD, KT_FILE_CHMOD, KT_FILE_OPEN, KT_FILE_SENSITIVE } from '../kernel/layout.gen.ts';
 import type { Workload } from '../kubernetes/workload.ts';
-import { TokenBucket } from './budget.ts';
+import { FairBudget } from './budget.ts';
 import { LINE_BYTES_MAX } from './line.ts';
 import type { BoundedWriter } from './writer.ts';
 
@@ -66,20 +66,33 @@ export interface TailCounts {
   dropped: number;
 }
 
+/** over the events, or the bytes a second; the reader is behind; the queue of what is not rendered yet is full. */
+export type DropReason = 'rate' | 'bytes' | 'reader' | 'queue';
+
 /** A kernel record in the slab, or one of the agent's own events as a batch. */
 type Waiting =
   | { readonly at: number; readonly workload: Workload; readonly sequence: number; readonly timeNs: number }
   | { readonly batch: Uint8Array; readonly timeNs: number };
+
+/** The agent itself, among the sources that share a budget. */
+const OWN_SOURCE = 'kerntap';
+
+/** Whose budget an event is on: its pod's, or the host's as a whole. */
+function sourceOf({ podUid, containerId }: Workload): string {
+  return podUid || containerId;
+}
 
 type OwnEvent = Sparse<Pick<Event, 'loss' | 'pod' | 'probe'>>;
 
 export class Tail {
   readonly counts: TailCounts = { lines: 0, filtered: 0, dropped: 0 };
   readonly #options: TailOptions;
+  /** What `counts.dropped` is made of. */
+  readonly droppedBy: Record<DropReason, number> = { rate: 0, bytes: 0, reader: 0, queue: 0 };
   readonly #now: () => number;
   #rules: TailRules;
-  #events: TokenBucket;
-  #bytes: TokenBucket;
+  #events: FairBudget;
+  #bytes: FairBudget;
   readonly #wanted = new Uint8Array(256);
   /** Records that wait, 8-byte aligned; begins anew whenever it ran empty. */
   readonly #slab: Uint8Array;
@@ -96,7 +109,7 @@ export class Tail {
     this.#options = options;
     this.#now = options.now ?? performance.now.bind(performance);
     this.#rules = options;
-    this.#events = new TokenBucket(0, 0, 0);
+    this.#events = new FairBudget(0, 0, 0, 0);
     this.#bytes = this.#events;
     this.configure(options);
     this.#slab = new Uint8Array(options.queueBytes ?? QUEUE_BYTES);
@@ -109,8 +122,9 @@ export class Tail {
     // A burst is what a second's budget gives, and at least one whole line.
     const { eventsPerSecond, bytesPerSecond, kinds } = rules;
     this.#rules = rules;
-    this.#events = new TokenBucket(eventsPerSecond, Math.max(eventsPerSecond, 1), now);
-    this.#bytes = new TokenBucket(bytesPerSecond, Math.max(bytesPerSecond, LINE_BYTES_MAX + 1), now);
+    const line = LINE_BYTES_MAX + 1;
+    this.#events = new FairBudget(eventsPerSecond, Math.max(eventsPerSecond, 1), 1, now);
+    this.#bytes = new FairBudget(bytesPerSecond, Math.max(bytesPerSecond, line), line, now);
     this.#wanted.fill(kinds === undefined ? 1 : 0);
     for (const kind of kinds?.numbers ?? []) this.#wanted[kind] = 1;
   }
@@ -122,8 +136,9 @@ export class Tail {
       return;
     }
     const end = this.#used + ((length + 7) & ~7);
-    if (end > this.#slab.length || this.#stalled() || !this.#events.take(1, this.#now())) {
-      this.counts.dropped++;
+    const refused = this.#refusal(end > this.#slab.length, sourceOf(workload));
+    if (refused !== undefined) {
+      this.#drop(refused);
       return;
     }
     this.#slab.set(buf.subarray(offset, offset + length), this.#used);
@@ -145,8 +160,9 @@ export class Tail {
       this.counts.filtered++;
       return;
     }
-    if (this.#waiting.length >= MESSAGES_MAX || this.#stalled() || !this.#events.take(1, this.#now())) {
-      this.counts.dropped++;
+    const refused = this.#refusal(this.#waiting.length >= MESSAGES_MAX, OWN_SOURCE);
+    if (refused !== undefined) {
+      this.#drop(refused);
       return;
     }
     const firstSeq = BigInt(sequence);
@@ -198,6 +214,17 @@ export class Tail {
     return wanted === undefined || wanted(workload);
   }
 
+  #refusal(full: boolean, source: string): DropReason | undefined {
+    if (full) return 'queue';
+    if (this.#stalled()) return 'reader';
+    return this.#events.take(source, 1, this.#now()) ? undefined : 'rate';
+  }
+
+  #drop(reason: DropReason): void {
+    this.counts.dropped++;
+    this.droppedBy[reason]++;
+  }
+
   /** The reader is so far behind that a line might not fit: nothing is rendered in vain. */
   #stalled(): boolean {
     return this.#options.writer.room <= LINE_BYTES_MAX;
@@ -236,24 +263,23 @@ export class Tail {
     const item = this.#waiting[this.#next++];
     if (item === undefined) return;
     if ('batch' in item) {
-      this.#write(item.batch);
+      this.#write(item.batch, OWN_SOURCE);
       return;
     }
     const { encodeOne, wallOffsetNs } = this.#options;
     const batch = encodeOne(this.#slab, item.at, item.workload, item.sequence, wallOffsetNs());
-    if (batch !== undefined) this.#write(batch);
+    if (batch !== undefined) this.#write(batch, sourceOf(item.workload));
   }
 
-  #write(batch: Uint8Array): void {
+  #write(batch: Uint8Array, source: string): void {
     const { writer, node, render } = this.#options;
     for (const row of rowsOf(decodeBatch(batch), node)) {
       if ('refused' in row) continue;
       const line = `${render(row)}\n`;
-      if (this.#stalled() || !this.#bytes.take(Buffer.byteLength(line), this.#now()) || !writer.offer(line)) {
-        this.counts.dropped++;
-      } else {
-        this.counts.lines++;
-      }
+      if (this.#stalled()) this.#drop('reader');
+      else if (!this.#bytes.take(source, Buffer.byteLength(line), this.#now())) this.#drop('bytes');
+      else if (!writer.offer(line)) this.#drop('reader');
+      else this.counts.lines++;
     }
   }
 }

@@ -95,7 +95,7 @@ export const AGENT_METRICS = {
   },
   kerntap_tail_dropped_total: {
     type: 'counter',
-    help: 'Events that stdout was to show and did not; the collector has them.',
+    help: 'Events that stdout did not show, as over its rate or bytes, or beyond its reader or queue; the collector has them.',
     labels: ['reason'],
   },
   ...PROCESS_METRICS,

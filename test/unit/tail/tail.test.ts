@@ -86,10 +86,10 @@ function makeTail(options: Partial<TailOptions> = {}) {
     ...options,
   });
   let sequence = 0;
-  const offer = (record: Buffer, kind: number): void => {
+  const offer = (record: Buffer, kind: number, workload = HOST): void => {
     const buf = Buffer.alloc(record.length + 8);
     record.copy(buf, 8);
-    tail.offer(new Uint8Array(buf.buffer, buf.byteOffset, buf.length), 8, record.length, kind, HOST, ++sequence);
+    tail.offer(new Uint8Array(buf.buffer, buf.byteOffset, buf.length), 8, record.length, kind, workload, ++sequence);
     buf.fill(0xff);
   };
   return { tail, sink, clock, offer };
@@ -179,6 +179,44 @@ describe('the tail', () => {
     expect(Buffer.byteLength(sink.text)).toBeLessThanOrEqual(30_000);
     expect(Buffer.byteLength(sink.text)).toBeGreaterThan(25_000);
     expect(tail.counts.dropped).toBeGreaterThan(0);
+  });
+
+  it('shows the quiet beside one that is noisy, within the same rate', async () => {
+    const pod = (n: number) => {
+      const known = { cgroupId: BigInt(n), cgroupPath: `/p${n}`, reason: '', podUid: `uid-${n}` };
+      return makeWorkload({ ...known, state: 'complete', podName: `p${n}`, namespace: 'ns' });
+    };
+    const { tail, sink, clock, offer } = makeTail({ eventsPerSecond: 20, bytesPerSecond: 64_000 });
+    const [noisy, quiet] = [pod(2), pod(3)];
+    const SECONDS = 10;
+    for (let ms = 0; ms < SECONDS * 1000; ms += 5) {
+      clock.now += 5;
+      for (let i = 0; i < 5; i++) offer(open('/noise'), KT_FILE_OPEN, noisy);
+      if (ms % 500 === 0) offer(open('/quiet'), KT_FILE_OPEN, quiet);
+      if (ms % 1000 === 0) offer(open('/host'), KT_FILE_OPEN, HOST);
+      await tail.flush(1000);
+    }
+    const rows = sink.rows();
+    const of = (file: string) => rows.filter((row) => row['file_path'] === file).length;
+    expect(of('/quiet')).toBe(2 * SECONDS);
+    expect(of('/host')).toBe(SECONDS);
+    expect(of('/noise') + of('/quiet') + of('/host')).toBeLessThanOrEqual(20 * SECONDS + 30);
+    expect(of('/noise')).toBeGreaterThan(20 * SECONDS * 0.75);
+    expect(tail.droppedBy.rate).toBe(tail.counts.dropped);
+  });
+
+  it('shares its bytes, too', async () => {
+    const { tail, sink, clock, offer } = makeTail({ bytesPerSecond: 16_384 });
+    const quiet = makeWorkload({ ...HOST, cgroupId: 4n, state: 'pending', podUid: 'uid-4' });
+    for (let ms = 0; ms < 5000; ms += 10) {
+      clock.now += 10;
+      for (let i = 0; i < 3; i++) offer(open('/noise'), KT_FILE_OPEN);
+      if (ms % 1000 === 500) offer(open('/quiet'), KT_FILE_OPEN, quiet);
+      await tail.flush(1000);
+    }
+    expect(sink.rows().filter((row) => row['file_path'] === '/quiet')).toHaveLength(5);
+    expect(tail.droppedBy.bytes).toBe(tail.counts.dropped);
+    expect(tail.counts.dropped).toBeGreaterThan(500);
   });
 
   it('behind a reader that stalls drops, bounded, without rendering in vain, and tells when it takes again', async () => {
