@@ -12,6 +12,7 @@ import type { DrainLoop } from './drain.ts';
 import type { Hold } from './hold.ts';
 import { COUNTER_NAMES, OWN_KINDS } from './kinds.ts';
 import type { Pipeline } from './pipeline.ts';
+import type { Policies } from './policies.ts';
 
 /** What the accounts ask of a tap beside its counters. */
 export interface CountingTap extends Pick<EventSource, 'counters'> {
@@ -27,6 +28,7 @@ export interface AccountParts {
   readonly encoder: BatchEncoder;
   readonly client: PublishClient;
   readonly hold: Hold | undefined;
+  readonly policies?: Pick<Policies, 'suppressed'>;
 }
 
 const CGROUP_KIND = 0;
@@ -101,7 +103,7 @@ export class Accounts {
       acked: sum(client.confirmed),
       inFlight: (hold?.heldRecords ?? 0) + this.#parts.encoder.events + client.depth.events,
     };
-    return ledgerSnapshot(this.#counters, COUNTER_NAMES, user, this.#book);
+    return ledgerSnapshot(this.#counters, COUNTER_NAMES, user, this.#book, this.#parts.policies?.suppressed);
   }
 
   /**

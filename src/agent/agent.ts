@@ -30,7 +30,9 @@ import type { LedgerSnapshot } from '../telemetry/ledger.ts';
 import { serveTelemetry, type TelemetryServer } from '../telemetry/server.ts';
 import { Accounts } from './accounts.ts';
 import { BootClock, systemClocks } from './clock.ts';
+import { CpuCeiling } from './cpu-ceiling.ts';
 import { DrainLoop } from './drain.ts';
+import { ExecRewriter } from './exec-rewriter.ts';
 import { HOLD_BYTES, HOLD_DEADLINE_MS, Hold } from './hold.ts';
 import { KERNEL_KINDS } from './kinds.ts';
 import { LiveSettings } from './live-settings.ts';
@@ -38,8 +40,9 @@ import { onceUntilChange } from './log.ts';
 import { Observation } from './observation.ts';
 import { type AgentOptions, StartError } from './options.ts';
 import { Pipeline } from './pipeline.ts';
+import { Policies } from './policies.ts';
 import { preflight } from './preflight.ts';
-import { kindsOf, needsRestart, sensitiveOf, tailRulesOf, tapConfigOf } from './tap-settings.ts';
+import { execRulesOf, kindsOf, needsRestart, sensitiveOf, tailRulesOf, tapConfigOf } from './tap-settings.ts';
 
 const POLL_MS = 1000;
 /** At stop: for the rings to run empty, for the collector's last acknowledgement, for the reader of stdout. */
@@ -70,11 +73,17 @@ export class Agent {
   readonly #kubelet: { readonly source: KubeletSource; readonly resolver: PodResolver } | undefined;
   readonly #observation: Observation;
   readonly #live: LiveSettings;
+  readonly #execs: ExecRewriter;
+  readonly #policies: Policies;
+  readonly #ceiling: CpuCeiling;
+  /** Of the hashes that stand for secrets: another in each run. */
+  readonly #runKey = randomBytes(32);
   #config: ConfigWatch | undefined;
   #telemetry: TelemetryServer | undefined;
   #poll: NodeJS.Timeout | undefined;
   #probes = new Map<number, string>();
   #lostControl = 0;
+  #cpuReadMs = performance.now();
   #stopped: Promise<LedgerSnapshot> | undefined;
 
   /**
@@ -129,6 +138,13 @@ export class Agent {
       options.settings.tail.enabled || options.config !== undefined
         ? this.#openTail(node, processes, wallOffsetNs, events)
         : undefined;
+    this.#execs = new ExecRewriter(execRulesOf(options.settings, this.#runKey));
+    this.#policies = new Policies({
+      sink: { setPolicy: (cgroupId, policy) => this.#tap.setPolicy(cgroupId, policy) },
+      lookup: (id) => this.#workloads.find(id),
+      cgroups: () => this.#workloads.living(),
+    });
+    this.#workloads.onChange((cgroupId) => this.#policies.consider(cgroupId));
     this.#pipeline = new Pipeline({
       workloads: this.#workloads,
       processes,
@@ -136,6 +152,8 @@ export class Agent {
       tail: this.#tail,
       send: (batch) => this.#client.send(batch),
       wallOffsetNs,
+      execs: this.#execs,
+      policies: this.#policies,
     });
     this.#kubelet = this.#openKubelet(node);
     const hold = this.#openHold();
@@ -147,6 +165,17 @@ export class Agent {
       sensitive: sensitiveOf(options.settings),
     });
     this.#live = new LiveSettings(this.#tap, options.settings);
+    this.#ceiling = new CpuCeiling({
+      limit: (perSecond) => this.#live.limitNode(perSecond),
+      onChange: (change) =>
+        this.#log.warn(
+          { ...change, ceiling: this.#live.current.budgets.cpuCores },
+          change.limit === undefined
+            ? 'the agent is below its CPU ceiling: the budgets of the settings hold again'
+            : "the agent is above its CPU ceiling: the node's events a second are limited",
+        ),
+    });
+    this.#ceiling.configure(options.settings.budgets.cpuCores, options.settings.budgets.nodeEventsPerSecond);
     this.#loop = new DrainLoop({
       source: this.#tap,
       onRecord: this.#pipeline.record.bind(this.#pipeline),
@@ -156,7 +185,15 @@ export class Agent {
       },
     });
     this.#accounts = new Accounts(
-      { tap: this.#tap, loop: this.#loop, pipeline: this.#pipeline, encoder, client: this.#client, hold },
+      {
+        tap: this.#tap,
+        loop: this.#loop,
+        pipeline: this.#pipeline,
+        encoder,
+        client: this.#client,
+        hold,
+        policies: this.#policies,
+      },
       this.#clock.nowNs(),
     );
     this.#observation = new Observation({
@@ -205,6 +242,7 @@ export class Agent {
     this.#loop.start();
     this.#client.start();
     this.#walk();
+    this.#policies.configure(this.#options.settings.policies);
     await this.#serveTelemetry();
     // Attaching takes the kernel a while: what is on already is seen meanwhile. What is older follows what is new, so
     // that nothing falls between the two; a process that starts just then may be told both ways.
@@ -299,7 +337,13 @@ export class Agent {
     const resolver = new PodResolver({
       source,
       table: this.#workloads,
-      onPod: ({ state, pod }) => this.#pipeline.own({ pod: podMessage(pod, state, 'kubelet') }, this.#clock.nowNs()),
+      onPod: ({ state, pod }) => {
+        const containers = pod.containers.map((container) => {
+          const probeCommands = container.probeCommands.map((command) => this.#execs.commandLine(command));
+          return { ...container, probeCommands };
+        });
+        this.#pipeline.own({ pod: podMessage({ ...pod, containers }, state, 'kubelet') }, this.#clock.nowNs());
+      },
       onError: (error) => this.#log.warn({ reason: error.message, kubelet }, 'no pods from the kubelet'),
     });
     return { source, resolver };
@@ -354,7 +398,11 @@ export class Agent {
 
   #applySettings(settings: Settings, hash: string): void {
     const restart = needsRestart(this.#live.current, settings);
+    const execRules = execRulesOf(settings, this.#runKey);
     const { turnedOn, turnedOff } = this.#live.apply(settings);
+    this.#execs.configure(execRules);
+    this.#policies.configure(settings.policies);
+    this.#ceiling.configure(settings.budgets.cpuCores, settings.budgets.nodeEventsPerSecond);
     this.#tail?.configure(tailRulesOf(settings));
     // What was seen before the change goes out before the word of it.
     this.#loop.drainAll(performance.now() + DRAIN_CHANGE_MS);
@@ -371,6 +419,7 @@ export class Agent {
     const { cgroups, skipped } = walkCgroups(this.#cgroupDir);
     for (const { id, rootId } of cgroups) this.#tap.setCgroup(id, rootId);
     this.#workloads.addFound(cgroups);
+    for (const { id } of cgroups) this.#policies.consider(id);
     if (skipped > 0) this.#log.warn({ skipped }, 'cgroups were left out: their events carry no container');
   }
 
@@ -387,12 +436,21 @@ export class Agent {
   #pollOnce(): void {
     this.#clock.checkSuspend();
     this.#observation.look();
+    this.#readCpu();
     this.#tellProbes();
     this.#tellLosses();
     if (this.#accounts.lostControl > this.#lostControl) {
       this.#lostControl = this.#accounts.lostControl;
       this.#walk();
     }
+  }
+
+  #readCpu(): void {
+    const { user, system } = process.cpuUsage();
+    const nowMs = performance.now();
+    const elapsed = (nowMs - this.#cpuReadMs) / 1000;
+    this.#cpuReadMs = nowMs;
+    this.#ceiling.read({ elapsed, cpuSeconds: (user + system) / 1e6, records: this.#loop.records });
   }
 
   #tellLosses(): void {

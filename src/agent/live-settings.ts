@@ -1,6 +1,7 @@
 /** Puts changed settings into force while everything runs: only what changed is touched, other probes see no gap. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Settings } from '../config/schema.ts';
+import type { TapConfig } from '../kernel/config.ts';
 import type { KernelTap } from '../kernel/tap.ts';
 import { KERNEL_KINDS } from './kinds.ts';
 import { kindsOf, sensitiveOf, tapConfigOf } from './tap-settings.ts';
@@ -16,6 +17,7 @@ export interface SettingsChange {
 export class LiveSettings {
   readonly #tap: SettableTap;
   #settings: Settings;
+  #limit: number | undefined;
 
   /** `settings`: those that the tap was opened with. */
   constructor(tap: SettableTap, settings: Settings) {
@@ -25,6 +27,12 @@ export class LiveSettings {
 
   get current(): Settings {
     return this.#settings;
+  }
+
+  /** Lowers the node's budget below what the settings say, with a short burst; undefined: as they say. */
+  limitNode(perSecond: number | undefined): void {
+    this.#limit = perSecond;
+    this.#tap.configure(this.#tapConfig(this.#settings));
   }
 
   /** Applies them whole. Throws where the tap refuses a part, and takes the rest back. */
@@ -48,10 +56,18 @@ export class LiveSettings {
     const on = [...wanted].filter((kind) => !had.has(kind));
     // What goes goes first and what comes comes last, so that each kind is only ever taken by the settings meant for it.
     if (off.length > 0) tap.disable(off);
-    if (!isDeepStrictEqual(tapConfigOf(before), tapConfigOf(next))) tap.configure(tapConfigOf(next));
+    if (!isDeepStrictEqual(tapConfigOf(before), tapConfigOf(next))) tap.configure(this.#tapConfig(next));
     if (!isDeepStrictEqual(sensitiveOf(before), sensitiveOf(next))) tap.setSensitive(sensitiveOf(next));
     if (on.length > 0) tap.enable(on);
     return { turnedOn: namesOf(on), turnedOff: namesOf(off) };
+  }
+
+  #tapConfig(settings: Settings): TapConfig {
+    const config = tapConfigOf(settings);
+    if (this.#limit === undefined) return config;
+    const { nodePerSecond } = config.budgets;
+    const limit = nodePerSecond === 0 ? this.#limit : Math.min(nodePerSecond, this.#limit);
+    return { ...config, budgets: { ...config.budgets, nodePerSecond: limit, burstSeconds: 1 } };
   }
 }
 

@@ -16,7 +16,9 @@ import type { EncodedBatch } from '../stream/batch.ts';
 import { BATCH_FULL, type BatchEncoder, type OwnEvent } from '../stream/encoder.ts';
 import type { Tail } from '../tail/tail.ts';
 import { NamespaceCounts } from '../telemetry/namespaces.ts';
+import type { ExecRewriter } from './exec-rewriter.ts';
 import type { Hold } from './hold.ts';
+import type { Policies } from './policies.ts';
 
 /** Records of kinds from here on are for the agent alone. */
 const CONTROL_KINDS = 64;
@@ -39,6 +41,10 @@ export interface PipelineParts {
   /** Takes a finished batch; must not wait. */
   readonly send: (batch: EncodedBatch) => void;
   readonly wallOffsetNs: () => bigint;
+  /** Rewrites process.exec records; undefined: they stay as they are. */
+  readonly execs?: Pick<ExecRewriter, 'rewrite' | 'buf' | 'view'>;
+  /** Judges events that the kernel side let through. */
+  readonly policies?: Pick<Policies, 'active' | 'admits' | 'consider' | 'forget'>;
 }
 
 /** Longest time that an event waits for its batch to fill. */
@@ -70,12 +76,25 @@ export class Pipeline {
 
   /** One record as the drain loop hands it on. */
   record(buf: Uint8Array, view: DataView, offset: number, length: number, kind: number): void {
-    const { workloads, processes } = this.#parts;
+    const { processes } = this.#parts;
     if (kind >= CONTROL_KINDS) {
       this.#controlRecord(view, buf, offset, length, kind);
       return;
     }
     if (kind === KT_PROCESS_EXEC || kind === KT_PROCESS_EXIT) processes.observe(buf, offset);
+    if (kind === KT_PROCESS_EXEC && this.#parts.execs !== undefined) {
+      const { execs } = this.#parts;
+      const rewritten = execs.rewrite(buf, view, offset, length);
+      if (rewritten > 0) {
+        this.#named(execs.buf, execs.view, 0, rewritten);
+        return;
+      }
+    }
+    this.#named(buf, view, offset, length);
+  }
+
+  #named(buf: Uint8Array, view: DataView, offset: number, length: number): void {
+    const { workloads } = this.#parts;
     const low = view.getUint32(offset + HEAD.cgroup_id, true);
     const workload = workloads.get(low, view.getUint32(offset + HEAD.cgroup_id + 4, true));
     if (this.#hold === undefined) this.event(buf, offset, length, workload);
@@ -84,7 +103,8 @@ export class Pipeline {
 
   /** One event whose workload is settled: from the hold, or at once. */
   event(buf: Uint8Array, offset: number, length: number, workload: Workload): void {
-    const { encoder, tail } = this.#parts;
+    const { encoder, tail, policies } = this.#parts;
+    if (policies?.active && !policies.admits(buf, offset, workload)) return;
     let sequence = encoder.add(buf, offset, workload);
     if (sequence === BATCH_FULL) {
       this.flush();
@@ -150,8 +170,10 @@ export class Pipeline {
       const parentId = view.getBigUint64(body + CGROUP.parent_id, true);
       const truncated = view.getUint8(body + CGROUP.truncated) !== 0;
       this.#parts.workloads.mkdir(id, parentId, path, truncated);
+      this.#parts.policies?.consider(id);
     } else if (kind === KT_CGROUP_RMDIR) {
       this.#parts.workloads.rmdir(id);
+      this.#parts.policies?.forget(id);
     } else {
       this.badControl++;
     }

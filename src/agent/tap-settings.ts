@@ -1,11 +1,15 @@
 /** Settings as the tap and the tail take them. */
+
+import { readFileSync } from 'node:fs';
 import { matchesGlob } from '../config/glob.ts';
 import type { ProbeKey, Settings } from '../config/schema.ts';
 import { DEFAULT_TAP_CONFIG, type TapConfig } from '../kernel/config.ts';
 import type { SensitivePrefixes } from '../kernel/prefixes.ts';
 import type { Workload } from '../kubernetes/workload.ts';
 import type { TailRules } from '../tail/tail.ts';
+import type { ExecRules } from './exec-rewriter.ts';
 import { KERNEL_KINDS, OWN_KINDS } from './kinds.ts';
+import { Redaction } from './redaction.ts';
 
 /** Kinds that are on, by number. */
 export function kindsOf({ probes }: Settings): number[] {
@@ -15,7 +19,7 @@ export function kindsOf({ probes }: Settings): number[] {
   });
 }
 
-export function tapConfigOf({ probes, failedOpens, argv, env }: Settings): TapConfig {
+export function tapConfigOf({ probes, failedOpens, argv, env, budgets }: Settings): TapConfig {
   return {
     ...DEFAULT_TAP_CONFIG,
     argvCap: argv.capBytes,
@@ -23,11 +27,23 @@ export function tapConfigOf({ probes, failedOpens, argv, env }: Settings): TapCo
     openMode: probes['file.open'],
     failedOpens,
     unixMode: probes['socket.unix'],
+    budgets: {
+      containerPerSecond: budgets.containerEventsPerSecond,
+      nodePerSecond: budgets.nodeEventsPerSecond,
+      burstSeconds: budgets.burstSeconds,
+    },
   };
 }
 
 export function sensitiveOf({ sensitivePaths, sensitiveSockets }: Settings): SensitivePrefixes {
   return { files: sensitivePaths, sockets: sensitiveSockets };
+}
+
+/** `runKey`: of the hash, where the settings name no file. Throws where that cannot be read. */
+export function execRulesOf({ argv, env }: Settings, runKey: Uint8Array): ExecRules {
+  const { enabled, patterns, keyFile } = argv.redact;
+  const key = keyFile === undefined ? runKey : readFileSync(keyFile);
+  return { redaction: enabled ? new Redaction({ patterns, key }) : undefined, allowEnv: env.allow };
 }
 
 /** Words of tail.kinds are kinds and families. */

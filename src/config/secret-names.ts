@@ -15,7 +15,6 @@ export const DEFAULT_SECRET_NAMES: readonly string[] = [
   'private-key',
   'private_key',
   'credential',
-  'authorization',
   'pwd=*',
   '--pass *',
   '--pass=*',

@@ -46,6 +46,12 @@ export class SlotIndex {
     return this.get(lowOf(id), highOf(id));
   }
 
+  *[Symbol.iterator](): Iterator<Slot> {
+    for (const first of this.#first.values()) {
+      for (let slot: Slot | undefined = first; slot !== undefined; slot = slot.next) yield slot;
+    }
+  }
+
   /** The id must not be there yet. */
   insert(slot: Slot): void {
     slot.next = this.#first.get(slot.low);

@@ -72,9 +72,21 @@ export class WorkloadTable {
     return this.#slots.get(idLow, idHigh)?.workload ?? this.#unseen.get(idLow, idHigh);
   }
 
+  /** The same by the whole id. */
+  find(id: bigint): Workload {
+    return this.get(Number(BigInt.asIntN(32, id)), Number(BigInt.asIntN(32, id >> 32n)));
+  }
+
   /** Where a cgroup stands; undefined where it is not known. */
   placement(id: bigint): Placement | undefined {
     return this.#slots.find(id)?.placement;
+  }
+
+  /** Ids of the cgroups that were not removed. */
+  living(): bigint[] {
+    return Array.from(this.#slots)
+      .filter((slot) => !slot.removed)
+      .map((slot) => slot.placement.id);
   }
 
   /** Takes what the walk found, parents first. What records told before stays. */

@@ -93,23 +93,28 @@ export function noteKernelLosses(
   }
 }
 
-/** The present state of the books as a plain object: for the exit line, the local socket and metrics. */
+/**
+ * The present state of the books as a plain object: for the exit line, the local socket and metrics. `byPolicy`: records
+ * that were taken from the rings and suppressed by a policy then, by kind; they are not among the emitted.
+ */
 export function ledgerSnapshot(
   counters: BigUint64Array,
   kindNames: ReadonlyMap<number, string>,
   user: UserCounts,
   book: LossBook,
+  byPolicy: ArrayLike<number> = [],
 ): LedgerSnapshot {
   const kinds: Record<string, KindLedger> = {};
   for (let kind = 0; kind < KT_KIND_COUNT; kind++) {
     const base = kind * KT_REASON_COUNT;
     const seen = Number(counters[base + KT_SEEN] ?? 0n);
     const notes = pick(NOTES, counters, base);
+    const policy = byPolicy[kind] ?? 0;
     if (seen === 0 && Object.keys(notes).length === 0) continue;
     kinds[kindNames.get(kind) ?? `kind_${kind}`] = {
       seen,
-      emitted: Number(counters[base + KT_EMITTED] ?? 0n),
-      suppressed: pick(SUPPRESSED, counters, base),
+      emitted: Number(counters[base + KT_EMITTED] ?? 0n) - policy,
+      suppressed: { ...pick(SUPPRESSED, counters, base), ...(policy === 0 ? {} : { policy }) },
       lost: pick(LOST, counters, base),
       notes,
     };
