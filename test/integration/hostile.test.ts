@@ -54,7 +54,6 @@ test('hostile arguments, names and paths: one event an act, right states, and li
         removeWorkDir(dir);
       }
     }
-    expect(wrong).toEqual([]);
     expect(agent.rows().filter((row) => row['kind'] === 'kerntap.loss')).toEqual([]);
 
     // Every one of them is on stdout too: the same event, whole or marked as cut.
@@ -70,6 +69,7 @@ test('hostile arguments, names and paths: one event an act, right states, and li
       expect(UNSAFE.test(text)).toBe(false);
       expect(parseRow(text)['kind']).toMatch(/^[a-z]+\.[a-z_]+$/);
     }
+    expect(wrong).toEqual([]);
   } finally {
     for (const group of groups) group.remove();
   }

@@ -99,7 +99,7 @@ test('a pipe that is opened by way of /dev/fd has no name of its own, and is tol
   const tap = openTap(KT_FILE_OPEN);
   const child = spawnSync('/bin/bash', ['-c', 'read -r line < <(echo text)'], { cwd: dir });
   const opens = drainAll(tap).filter((one) => one.kind === KT_FILE_OPEN && one.tgid === child.pid);
-  expect(opens.map(({ path }) => path)).toContain('/pipe');
+  expect(opens.map(({ path }) => path)).toContain('');
 });
 
 test('what this process opens itself is counted, not told', () => {
