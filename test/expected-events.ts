@@ -48,7 +48,7 @@ export function pathText(path: PathPlan): string {
   let text = path.names.map((name) => `/${name.toString('latin1')}`).join('');
   const string = path.string.toString('latin1').replace(/^(\.\/)+/, '');
   if (string !== '') text += string.startsWith('/') ? string : `/${string}`;
-  if (text === '') text = '/';
+  if (text === '') text = (path.state & 16) !== 0 ? '' : '/';
   return (path.state & 1) !== 0 ? text.slice(1) : text;
 }
 

@@ -90,22 +90,6 @@ INLINE int walk_name(struct kt_slot *slot, struct dentry *dentry)
 	return 0;
 }
 
-/* A pipe has no name of its own: readlink(2) makes one up, from the inode's number that the record has anyway. */
-INLINE void walk_pipe(struct kt_slot *slot)
-{
-	u32 pos = slot->walk.pos;
-
-	barrier_var(pos);
-	if (pos > KT_SLOT_DATA - 512)
-		return;
-	slot->data[pos] = 4;
-	slot->data[pos + 1] = 'p';
-	slot->data[pos + 2] = 'i';
-	slot->data[pos + 3] = 'p';
-	slot->data[pos + 4] = 'e';
-	slot->walk.pos = pos + 5;
-}
-
 /* One step of the walk; returns 1 when it is over. */
 INLINE int walk_step(struct kt_slot *slot)
 {
@@ -186,10 +170,9 @@ INLINE int path_walk(struct kt_slot *slot, u64 vfsmount, u64 dentry, u64 task)
 	if (is_err(ns)) {
 		/* MNT_NS_INTERNAL: pipefs, sockfs, memfd's tmpfs, anon inodes: mounted nowhere, only named */
 		w->state = KT_PATH_PSEUDO;
+		/* a pipe has none: readlink(2) makes one up from the inode's number, which the record has anyway */
 		if (RD(dentry, dentry, d_name.len))
 			walk_name(slot, PTR(dentry, dentry));
-		else
-			walk_pipe(slot);
 		return 0;
 	}
 	inode = (u64)RD(dentry, dentry, d_inode);

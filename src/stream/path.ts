@@ -1,6 +1,6 @@
 // struct kt_path -> text. Components come leaf first and are turned round while they are written.
 
-import { KT_PATH_NONE, KT_PATH_TRUNCATED, PATH } from '../kernel/layout.gen.ts';
+import { KT_PATH_NONE, KT_PATH_PSEUDO, KT_PATH_TRUNCATED, PATH } from '../kernel/layout.gen.ts';
 import type { RecordWindow } from './record.ts';
 import { copy, fieldU32, presentU32, tag, VARINT, varint32Length } from './wire.ts';
 
@@ -32,11 +32,15 @@ export function pathTextLength(record: RecordWindow, struct: number, from: numbe
     string -= skip;
     if (string > 0) text += string + (record.bytes[at + skip] === SLASH ? 0 : 1);
   }
-  if (text === 0) text = 1;
-  return (record.u8(struct + PATH.state) & KT_PATH_TRUNCATED) !== 0 ? text - 1 : text;
+  const state = record.u8(struct + PATH.state);
+  if (text === 0) {
+    if ((state & KT_PATH_PSEUDO) !== 0) return 0;
+    text = 1;
+  }
+  return (state & KT_PATH_TRUNCATED) !== 0 ? text - 1 : text;
 }
 
-/** Writes the text: "/a/b"; "/" for the root; "a/b" when truncated, as the root end is missing. */
+/** Writes the text: "/a/b"; "/" for the root; "a/b" when truncated, as the root end is missing; a nameless pipe has none. */
 export function writePathText(
   out: DataView,
   at: number,

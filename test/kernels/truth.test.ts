@@ -61,7 +61,7 @@ async function runTruth(suite: Suite, caps: string, programs: readonly string[])
   return { doctor, ledger, acts, rows };
 }
 
-/** The kernel's own flags and name: O_CLOEXEC is gone from them, io_uring's first try adds O_NONBLOCK. A pipe has none. */
+/** The kernel's own flags and name: O_CLOEXEC is gone from them, io_uring's first try adds O_NONBLOCK. */
 function asTrampolineTells(act: Act): Row {
   const changed = constants.O_NONBLOCK | O_CLOEXEC | O_LARGEFILE;
   const flags = Number(act['flags']);
@@ -71,7 +71,6 @@ function asTrampolineTells(act: Act): Row {
       (v) => ((Number(v) ^ flags) & ~changed) === 0,
     ),
     ...(act['path_source'] === 'user' ? { file_path_source: 'kernel_name' } : {}),
-    ...(String(act['path']).startsWith('pipe:') ? { file_path: '/pipe' } : {}),
   };
 }
 
