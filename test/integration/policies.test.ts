@@ -111,7 +111,11 @@ test('one of ten processes is kept, whole, and the weights add up to what was do
   await agent.settle(60_000);
 
   const rows = agent.of(group).filter((row) => pids.has(Number(row['process_pid'])));
-  const byPid = Map.groupBy(rows, (row) => Number(row['process_pid']));
+  const byPid = new Map<number, Row[]>();
+  for (const row of rows) {
+    const pid = Number(row['process_pid']);
+    byPid.set(pid, [...(byPid.get(pid) ?? []), row]);
+  }
   for (const [pid, own] of byPid) {
     const told = [opensOf(own).length, kinds(own, 'process.exec').length, kinds(own, 'process.exit').length];
     expect([pid, ...told]).toEqual([pid, opens, 1, 1]);
