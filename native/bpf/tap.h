@@ -90,7 +90,7 @@ struct {
 } kt_ring_process SEC(".maps");
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 16 * 1024 * 1024);
+	__uint(max_entries, 8 * 1024 * 1024);
 } kt_ring_events SEC(".maps");
 /* max_entries is set to possible CPUs * KT_SLOTS_PER_CPU before load */
 struct {
