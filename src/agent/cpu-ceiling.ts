@@ -19,8 +19,8 @@ export interface CpuReading {
   readonly records: number;
 }
 
-/** Nothing is so dear that a node may fall silent. */
-export const LIMIT_MIN = 100;
+/** What so many events cost is not what takes an agent over its ceiling; and execs have to fit in, whatever files do. */
+export const LIMIT_MIN = 1000;
 /** Starting costs CPU that no event is to blame for: seconds. */
 export const WARM_UP = 10;
 /** Of the newest second in the smoothed use. */
@@ -87,7 +87,7 @@ export class CpuCeiling {
   #raise(rate: number): void {
     const next = Math.round((this.#limit ?? 0) * RAISE);
     // Without a budget the limit goes when it has not been reached for long.
-    const free = this.#configured > 0 ? next >= this.#configured : next > 4 * rate + 4 * LIMIT_MIN;
+    const free = this.#configured > 0 ? next >= this.#configured : next > 4 * rate + 2 * LIMIT_MIN;
     this.#set(free ? undefined : next);
   }
 

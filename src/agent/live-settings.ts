@@ -14,6 +14,9 @@ export interface SettingsChange {
   readonly turnedOff: readonly string[];
 }
 
+/** Long enough for execs to come in bursts, short enough that a new limit is felt at once. */
+const LIMITED_BURST_SECONDS = 2;
+
 export class LiveSettings {
   readonly #tap: SettableTap;
   #settings: Settings;
@@ -67,7 +70,7 @@ export class LiveSettings {
     if (this.#limit === undefined) return config;
     const { nodePerSecond } = config.budgets;
     const limit = nodePerSecond === 0 ? this.#limit : Math.min(nodePerSecond, this.#limit);
-    return { ...config, budgets: { ...config.budgets, nodePerSecond: limit, burstSeconds: 1 } };
+    return { ...config, budgets: { ...config.budgets, nodePerSecond: limit, burstSeconds: LIMITED_BURST_SECONDS } };
   }
 }
 
