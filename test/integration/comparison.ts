@@ -46,7 +46,7 @@ function wall(row: Row): bigint {
 function duringAct(act: Act, row: Row): boolean {
   const time = wall(row);
   if (time < act.t0 + act.wall_offset - CLOCK_SLACK) return false;
-  return LATER.has(act.kind) || time <= act.t1 + act.wall_offset + CLOCK_SLACK;
+  return LATER.has(act.kind) || act['later'] === true || time <= act.t1 + act.wall_offset + CLOCK_SLACK;
 }
 
 /** How far from the middle of its act, ns. */
@@ -207,7 +207,13 @@ export function compare(acts: readonly Act[], rows: readonly Row[], context: Com
         .map((row) => ({ act, row, wrong: differences(act, expected, row) }));
     })
     .filter(({ wrong }) => wrong.length <= MOST_DIFFERENCES)
-    .sort((a, b) => a.wrong.length - b.wrong.length || distance(a.act, a.row) - distance(b.act, b.row));
+    // What is not to be seen comes last: it may be like something that is.
+    .sort(
+      (a, b) =>
+        Number(unseen.has(a.act.act)) - Number(unseen.has(b.act.act)) ||
+        a.wrong.length - b.wrong.length ||
+        distance(a.act, a.row) - distance(b.act, b.row),
+    );
   for (const { act, row, wrong } of pairs) {
     if (!left.has(row) || rowOf.has(act.act)) continue;
     if (unseen.has(act.act) && wrong.length > 0) continue;

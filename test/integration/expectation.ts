@@ -93,9 +93,8 @@ function octal(mode: number): string {
 function pathColumns(name: string, path: string, state: number, source: string | undefined): Record<string, unknown> {
   const columns: Record<string, unknown> = { [`${name}_state`]: stateText(state) };
   if ((state & PSEUDO) !== 0) {
-    // A name, not a place: of a pipe its type alone, as the number stands in the inode's column.
-    const type = `/${path.split(':')[0]}`;
-    columns[name] = matcher(`${path} or ${type}`, (_, row) => [path, type].includes(columnBytes(row, name) ?? ''));
+    // A name, not a place. A pipe has none: what the kernel prints is made up when asked, and is its inode's number.
+    columns[name] = matcher(`${path}, or nothing`, (_, row) => [path, ''].includes(columnBytes(row, name) ?? ''));
   } else if ((state & TRUNCATED) !== 0 && source === 'user') {
     // Of the directory the leaf end is kept, of a string that the caller passed its beginning.
     columns[name] = matcher(`4,095 bytes or so of ${short(path)}`, (_, row) => {

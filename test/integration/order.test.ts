@@ -37,7 +37,11 @@ test('an open right after its cgroup was made, in one that is gone a moment late
     );
     const told = rows.map((row) => [row['process_pid'], row['k8s_pod_uid'], row['container_id'], row['cgroup_id']]);
     const done = opens.map((act) => [act['child'], act['pod_uid'], act['container_id'], Number(act['cgroup_id'])]);
-    expect(told).toEqual(done);
+    const losses = agent.rows().filter((row) => row['kind'] === 'kerntap.loss');
+    expect(
+      told,
+      `losses: ${JSON.stringify(losses.map((row) => [row['loss_reason'], row['loss_kind'], row['loss_total']]))}`,
+    ).toEqual(done);
     expect(new Set(rows.map((row) => row['entry']))).toEqual(new Set(['init']));
     expect(rows.filter((row) => row['process_linux_cgroup'] === null)).toEqual([]);
   } finally {

@@ -285,6 +285,7 @@ static void replaced(void)
 	say_number("flags", O_RDWR | O_CREAT);
 	say_flag("created", 1);
 	say_number("result", 0);
+	say_flag("later", 1);
 	say_string("process_exe", opener);
 	say_string("process_comm", "sentinel");
 	line_finish();
