@@ -25,7 +25,8 @@ int kt_ring_map(struct kt_ring *ring, int fd, unsigned long size)
 	void *consumer = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (consumer == MAP_FAILED)
 		return -errno;
-	void *producer = mmap(NULL, page + 2 * size, PROT_READ, MAP_SHARED, fd, (off_t)page);
+	/* Once, although the kernel offers the data twice in a row: a second view counts as memory of this process again. */
+	void *producer = mmap(NULL, page + size, PROT_READ, MAP_SHARED, fd, (off_t)page);
 	if (producer == MAP_FAILED) {
 		int err = -errno;
 
@@ -47,7 +48,7 @@ void kt_ring_unmap(struct kt_ring *ring)
 	if (ring->consumer_map)
 		munmap(ring->consumer_map, ring->page);
 	if (ring->producer_map)
-		munmap(ring->producer_map, ring->page + 2 * ring->size);
+		munmap(ring->producer_map, ring->page + ring->size);
 	memset(ring, 0, sizeof(*ring));
 }
 
@@ -61,13 +62,23 @@ unsigned long kt_ring_consumer(const struct kt_ring *ring)
 	return __atomic_load_n(ring->consumer, __ATOMIC_RELAXED);
 }
 
-static bool is_whole(const uint8_t *record, size_t len)
+/* Bytes from a position on, also across the ring's end. Lengths of records are bounded by positions, so n <= size. */
+static void copy_out(const struct kt_ring *ring, unsigned long pos, void *out, size_t n)
+{
+	size_t at = pos & (ring->size - 1);
+	size_t first = n < ring->size - at ? n : ring->size - at;
+
+	memcpy(out, ring->data + at, first);
+	memcpy((uint8_t *)out + first, ring->data, n - first);
+}
+
+static bool is_whole(const struct kt_ring *ring, unsigned long pos, size_t len)
 {
 	struct kt_head head;
 
-	if (len < sizeof(head) || len > KT_RECORD_MAX)
+	if (len < sizeof(head) || len > KT_RECORD_MAX || len > ring->size)
 		return false;
-	memcpy(&head, record, sizeof(head));
+	copy_out(ring, pos, &head, sizeof(head));
 	return head.len == len;
 }
 
@@ -94,16 +105,16 @@ enum kt_ring_stop kt_ring_read(struct kt_ring *ring, unsigned long until, uint8_
 			break;
 		}
 		if (!(word & BPF_RINGBUF_DISCARD_BIT)) {
-			const uint8_t *record = header + BPF_RINGBUF_HDR_SZ;
+			unsigned long record = pos + BPF_RINGBUF_HDR_SZ;
 			size_t padded = round_up_8(len);
 
-			if (padded > cap || !is_whole(record, len)) {
+			if (padded > cap || !is_whole(ring, record, len)) {
 				ring->bad_records++;
 			} else if (padded > cap - *used) {
 				stop = KT_RING_FULL;
 				break;
 			} else {
-				memcpy(out + *used, record, len);
+				copy_out(ring, record, out + *used, len);
 				memset(out + *used + len, 0, padded - len);
 				*used += padded;
 			}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Consumer of one BPF ring buffer. Layout of the memory as in kernel/bpf/ringbuf.c and libbpf's ringbuf.c: a page with
- * the consumer's position, a page with the producer's, then the data, mapped twice in a row so that no record is split.
+ * the consumer's position, a page with the producer's, then the data. A record may go on from its end to its
+ * beginning.
  */
 #ifndef KT_RING_H
 #define KT_RING_H
@@ -12,7 +13,7 @@
 struct kt_ring {
 	const unsigned long *producer; /* written by the kernel */
 	unsigned long *consumer;       /* written by us */
-	const uint8_t *data;	       /* 2 * size bytes */
+	const uint8_t *data;	       /* size bytes */
 	unsigned long size;	       /* bytes; a power of two */
 	uint64_t bad_records;	       /* skipped: see kt_ring_read */
 	void *consumer_map;	       /* what kt_ring_map mapped, for kt_ring_unmap */
