@@ -25,17 +25,25 @@ export interface Product {
   readonly collector: string;
 }
 
-// There is no shell in the image: Node itself prints the lines of some kinds that hold all of some texts.
+// There is no shell in the image: Node itself prints the lines of some kinds that hold all of some texts. Line by line,
+// for it shares the container's memory.
 const READER = `
-const { readdirSync, readFileSync } = require('node:fs');
+const { createReadStream, readdirSync } = require('node:fs');
+const { createInterface } = require('node:readline');
 const [dir, kinds, ...needles] = process.argv.slice(1);
 const wanted = new Set(kinds.split(','));
-for (const { name, parentPath } of readdirSync(dir, { recursive: true, withFileTypes: true }).filter((e) => e.isFile())) {
-  if (!wanted.has(/kind=([^/]+)/.exec(parentPath + '/')?.[1])) continue;
-  const lines = readFileSync(parentPath + '/' + name, 'utf8').split('\\n');
-  // The last one is empty, or being written.
-  for (const line of lines.slice(0, -1)) if (needles.every((needle) => line.includes(needle))) console.log(line);
-}`;
+(async () => {
+  for (const { name, parentPath } of readdirSync(dir, { recursive: true, withFileTypes: true }).filter((e) => e.isFile())) {
+    if (!wanted.has(/kind=([^/]+)/.exec(parentPath + '/')?.[1])) continue;
+    for await (const line of createInterface({ input: createReadStream(parentPath + '/' + name) }))
+      // What does not end as a row does is being written.
+      if (needles.every((needle) => line.includes(needle)) && line.endsWith('}')) console.log(line);
+  }
+})().catch((error) => {
+  // A file that was finished meanwhile has another name: it is read next time.
+  if (error.code !== 'ENOENT') throw error;
+  process.exitCode = 3;
+});`;
 
 /** Rows of the collector's files, of these kinds and with all of these texts in them. */
 export async function collected(product: Product, kinds: readonly string[], ...needles: string[]): Promise<Row[]> {

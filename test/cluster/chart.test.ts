@@ -1,0 +1,190 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { Cluster, type KubeObject } from './cluster.ts';
+import { CHART, helm, RELEASE, valuesFile } from './helm.ts';
+
+let cluster: Cluster;
+let namespace: string;
+
+beforeAll(async () => {
+  cluster = await Cluster.open();
+  namespace = await cluster.namespace('kerntap-template');
+});
+
+afterAll(async () => {
+  await cluster?.close();
+});
+
+/** What the chart makes, as YAML. */
+function template(values: KubeObject, ...more: string[]): Promise<string> {
+  return helm('template', RELEASE, CHART, '-n', namespace, ...valuesFile(cluster, values), ...more);
+}
+
+/** As the real API server reads it: unknown fields and wrong types are errors. Returns kubectl's words. */
+async function check(manifests: string, into = namespace): Promise<string> {
+  const file = join(cluster.dir, 'rendered.yaml');
+  writeFileSync(file, manifests);
+  return cluster.kubectl('apply', '--dry-run=server', '--validate=strict', '-n', into, '-f', file);
+}
+
+const EVERYTHING = {
+  nameOverride: 'tap',
+  commonLabels: { team: 'security' },
+  clusterName: 'north',
+  image: { registry: 'registry.example.com', digest: `sha256:${'0'.repeat(64)}` },
+  imagePullSecrets: [{ name: 'pull' }],
+  config: {
+    profile: 'forensic',
+    probes: { 'file.open': 'all', 'socket.unix': 'off' },
+    policies: [{ match: { namespace: ['build-*'] }, file: { sample: 10 } }],
+    tail: { namespaces: ['shop'], eventsPerSecond: 100 },
+    overrides: [{ match: { nodePercent: 1 }, set: { probes: { 'file.open': 'off' } } }],
+  },
+  kubelet: { url: 'https://[$(HOST_IP)]:10250', tlsVerify: false, caFile: '/etc/kubelet/ca.crt' },
+  serviceAccount: { name: 'tapper', annotations: { a: 'b' } },
+  agent: {
+    podLabels: { a: 'b' },
+    podAnnotations: { a: 'b' },
+    extraCapabilities: ['SYS_RESOURCE'],
+    seLinuxOptions: { type: 'super_t' },
+    podSecurityContext: { appArmorProfile: { type: 'Unconfined' } },
+    extraArgs: ['--ring-bytes', '32Mi'],
+    extraEnv: [{ name: 'A', value: 'b' }],
+    envFrom: [{ configMapRef: { name: 'env' } }],
+    extraVolumes: [{ name: 'kubelet', hostPath: { path: '/var/lib/kubelet/pki/kubelet.crt', type: 'File' } }],
+    extraVolumeMounts: [{ name: 'kubelet', mountPath: '/etc/kubelet/ca.crt', readOnly: true }],
+  },
+  collector: {
+    replicas: 2,
+    priorityClassName: 'system-cluster-critical',
+    tolerations: [{ key: 'a', operator: 'Exists' }],
+    service: { type: 'NodePort', annotations: { a: 'b' } },
+    persistence: { storageClassName: 'fast', size: '1Ti', retain: false, takeOwnership: false },
+    podLabels: { a: 'b' },
+    podAnnotations: { a: 'b' },
+    extraArgs: ['--rotate-seconds', '60'],
+    extraEnv: [{ name: 'A', value: 'b' }],
+    extraVolumes: [{ name: 'more', emptyDir: {} }],
+    extraVolumeMounts: [{ name: 'more', mountPath: '/more' }],
+  },
+  networkPolicy: { collectorFrom: [{ namespaceSelector: { matchLabels: { a: 'b' } } }] },
+  extraObjects: [
+    { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'extra' }, data: { release: '{{ .Release.Name }}' } },
+    'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-text',
+  ],
+};
+
+const MATRIX: Readonly<Record<string, KubeObject>> = {
+  'the defaults': {},
+  'every value': EVERYTHING,
+  'an emptyDir': { collector: { persistence: { enabled: false } } },
+  'a collector elsewhere': { collector: { enabled: false, endpoint: 'collector.example.com:4750' } },
+  'a ConfigMap that is there': { existingConfigMap: 'mine' },
+  'the right of old kubelets': { kubelet: { legacyNodesProxy: true } },
+  'a privileged agent': { agent: { securityContext: { privileged: true } } },
+  'no objects but the workloads': {
+    rbac: { create: false },
+    serviceAccount: { create: false, name: 'mine' },
+    networkPolicy: { enabled: false },
+  },
+};
+
+describe('the chart', () => {
+  it('passes helm lint --strict', async () => {
+    expect(await helm('lint', '--strict', CHART)).toContain('0 chart(s) failed');
+  });
+
+  for (const [name, values] of Object.entries(MATRIX)) {
+    for (const version of ['1.25.0', '1.33.0', '1.37.0']) {
+      it(`makes what the API server takes: ${name}, for Kubernetes ${version}`, async () => {
+        const words = await check(await template(values, '--kube-version', version));
+        expect(words).toMatch(/^daemonset.apps\/\S+ created \(server dry run\)$/m);
+      });
+    }
+  }
+
+  it.each([
+    ['an unknown value', { agnet: {} }, /agnet/],
+    ['an unknown value deeper down', { agent: { tolerance: [] } }, /tolerance/],
+    ['a value of the wrong type', { collector: { replicas: 'two' } }, /replicas/],
+    ['an unknown probe', { config: { probes: { 'file.opne': 'off' } } }, /file\.opne/],
+    ['a key that the chart sets', { config: { collector: { endpoint: 'a:1' } } }, /collector/],
+    ['no collector at all', { collector: { enabled: false } }, /collector\.endpoint/],
+    [
+      'two sources of the configuration',
+      { existingConfigMap: 'mine', config: { failedOpens: true } },
+      /leave it empty/,
+    ],
+    ['an old Kubernetes', {}, /kubeVersion/, '1.24.0'],
+  ])('refuses %s', async (_, values, message, version = '1.36.0') => {
+    const failure = await template(values, '--kube-version', version).then(
+      () => 'made something',
+      (error: KubeObject) => String(error.stderr),
+    );
+    expect(failure).toMatch(message);
+  });
+
+  it('asks for nodes/pods alone, and for nodes/proxy only where that is said, loudly', async () => {
+    const notes = (values: KubeObject) =>
+      helm('install', RELEASE, CHART, '-n', namespace, '--dry-run=client', ...valuesFile(cluster, values));
+    const usual = await template({});
+    expect(usual.match(/resources: \[.*\]/g)).toEqual(['resources: [nodes/pods]']);
+    expect(usual.match(/verbs: .*/g)).toEqual(['verbs: [get]']);
+    expect(await notes({})).not.toMatch(/DANGER|WARNING/);
+    const legacy = { kubelet: { legacyNodesProxy: true } };
+    expect((await template(legacy)).match(/resources: \[.*\]/g)).toEqual([
+      'resources: [nodes/pods]',
+      'resources: [nodes/proxy]',
+    ]);
+    expect(await notes(legacy)).toContain('DANGER: kubelet.legacyNodesProxy');
+    expect(await notes({ kubelet: { tlsVerify: false } })).toContain('WARNING: kubelet.tlsVerify');
+    expect(await notes({ agent: { securityContext: { privileged: true } } })).toContain(
+      'WARNING: agent.securityContext',
+    );
+  });
+
+  it('brings a SecurityContextConstraints and the SELinux type where there is OpenShift, and only there', async () => {
+    const openshift = await template({}, '--api-versions', 'security.openshift.io/v1');
+    expect(openshift).toMatch(/^kind: SecurityContextConstraints$/m);
+    expect(openshift).toMatch(/seLinuxOptions:\s+type: spc_t/);
+    expect(await template({})).not.toMatch(/SecurityContextConstraints|seLinuxOptions/);
+  });
+});
+
+describe('PodSecurity', () => {
+  /** The pods that a controller would make, into a namespace that enforces a level: the API server's answer. */
+  async function into(level: string, kind: 'DaemonSet' | 'StatefulSet', values: KubeObject): Promise<string> {
+    const name = await cluster.namespace(`kerntap-${level}`);
+    await cluster.kubectl('label', 'namespace', name, `pod-security.kubernetes.io/enforce=${level}`);
+    // The account that the pod names is looked for before PodSecurity is asked.
+    await cluster.kubectl('create', 'serviceaccount', RELEASE, '-n', name);
+    const rendered = await template({ ...values, agent: { priorityClassName: '' } });
+    const objects: KubeObject[] = parseAllDocuments(rendered).map((document) => document.toJSON());
+    const { metadata, spec } = objects.find((object) => object?.kind === kind).spec.template;
+    const volumes = [...(spec.volumes ?? []), ...(kind === 'StatefulSet' ? [{ name: 'events', emptyDir: {} }] : [])];
+    const pod = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { ...metadata, name: 'tried' },
+      spec: { ...spec, volumes },
+    };
+    return check(JSON.stringify(pod), name).catch((error: KubeObject) => String(error.stderr));
+  }
+
+  it('privileged takes the agent, baseline does not, for what the manual says', async () => {
+    expect(await into('privileged', 'DaemonSet', {})).toContain('pod/tried created');
+    const refusal = await into('baseline', 'DaemonSet', {});
+    expect(refusal).toMatch(/host namespaces \(hostPID=true\)/);
+    expect(refusal).toMatch(/hostPath volumes/);
+    expect(refusal).toMatch(/non-default capabilities.*"BPF", "PERFMON"/);
+    expect(refusal).not.toMatch(/privileged container|seccomp|hostPort/i);
+  });
+
+  it('restricted takes the collector, as long as it need not take its volume over', async () => {
+    const values = { collector: { persistence: { takeOwnership: false } } };
+    expect(await into('restricted', 'StatefulSet', values)).toContain('pod/tried created');
+    expect(await into('restricted', 'StatefulSet', {})).toMatch(/take-ownership/);
+  });
+});

@@ -1,0 +1,251 @@
+import { existsSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Cluster, type ClusterNode, type KubeObject, testContainer, testPod } from './cluster.ts';
+import { CHART, editConfig, hasten, heldByContainer, helm, imageValues, inKernel, install, RELEASE } from './helm.ts';
+import { collected, logged, type Product, podsOf, type Row } from './product.ts';
+
+const SLOW_MS = 180_000;
+const SECRET = '/var/run/secrets/kubernetes.io/serviceaccount';
+
+/** On the node; an agent that was started by hand has them too. */
+const FOLDERS = ['/run/kerntap', '/var/lib/kerntap'];
+const foldersBefore = FOLDERS.map(existsSync);
+
+let cluster: Cluster;
+let node: ClusterNode;
+let namespace: string;
+let product: Product;
+let workload: KubeObject;
+let agent: KubeObject;
+
+beforeAll(async () => {
+  cluster = await Cluster.open();
+  [node] = (await cluster.nodes()) as [ClusterNode];
+  cluster.loadTestImage();
+  namespace = await cluster.namespace('kerntap-chart');
+  // Again and again, each time with the next number: a file made, a secret read, an exec, a connection.
+  const acts = `i=0; while :; do i=$((i+1)); echo $i >/act-$i; read -r token <${SECRET}/token; /bin/true act-$i
+    nc -w 1 "$KUBERNETES_SERVICE_HOST" "$KUBERNETES_SERVICE_PORT" </dev/null; sleep 0.5; done`;
+  await cluster.apply(
+    testPod(namespace, 'busy', { labels: { app: 'busy' }, containers: [testContainer('main', ['sh', '-c', acts])] }),
+  );
+});
+
+afterAll(async () => {
+  await helm('uninstall', RELEASE, '-n', namespace, '--ignore-not-found').catch(() => {});
+  await cluster?.close();
+});
+
+const ofWorkload = (row: Row) => row['k8s_pod_uid'] === workload.metadata.uid;
+const isComplete = (kind: string, row: Row) =>
+  row['kind'] === kind && ofWorkload(row) && row['metadata_state'] === 'complete';
+
+async function agentPod(): Promise<KubeObject> {
+  const pods = await podsOf(product, product.agent);
+  return pods.find(({ spec }) => spec.nodeName === workload.spec.nodeName);
+}
+
+describe('helm install with the defaults', () => {
+  it('becomes ready', async () => {
+    product = await install(cluster, namespace);
+    workload = await cluster.runningPod(namespace, 'busy');
+    agent = await agentPod();
+    expect(agent.status.containerStatuses).toMatchObject([{ name: 'agent', ready: true, restartCount: 0 }]);
+    const daemonSet = await cluster.get('daemonset', RELEASE, namespace);
+    expect(daemonSet.status.numberReady).toBe(daemonSet.status.desiredNumberScheduled);
+  });
+
+  it('passes helm test', async () => {
+    expect(await helm('test', RELEASE, '-n', namespace, '--timeout', '3m')).toMatch(/Phase:\s+Succeeded/);
+  });
+
+  it.each(['process.exec', 'file.open', 'socket.connect'])(
+    "shows a workload's %s in kubectl logs and in the collector's files, with its pod",
+    async (kind) => {
+      // What the tail shows of a busy node is a choice: one row of many is enough.
+      const shown = await cluster.waitFor(
+        'a line of it',
+        async () => (await logged(product)).events.find((row) => isComplete(kind, row)),
+        SLOW_MS,
+      );
+      const stored = await cluster.waitFor(
+        'the same at the collector',
+        async () => (await collected(product, [kind], String(shown['event_id'])))[0],
+      );
+      for (const row of [shown, stored]) {
+        expect(row).toMatchObject({
+          event_id: shown['event_id'],
+          k8s_node_name: workload.spec.nodeName,
+          k8s_namespace_name: namespace,
+          k8s_pod_name: 'busy',
+          k8s_pod_labels: { app: 'busy' },
+          k8s_container_name: 'main',
+          metadata_state: 'complete',
+        });
+      }
+      if (kind === 'file.open') expect(String(shown['file_path'])).toContain(SECRET);
+    },
+    SLOW_MS + 60_000,
+  );
+
+  it('runs with no more rights than it says', () => {
+    const { hostPID, hostNetwork, hostIPC, containers, initContainers, volumes } = agent.spec;
+    expect([hostPID, hostNetwork, hostIPC, initContainers]).toEqual([true, undefined, undefined, undefined]);
+    expect(containers.map(({ securityContext }: KubeObject) => securityContext)).toEqual([
+      {
+        runAsUser: 0,
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        seccompProfile: { type: 'RuntimeDefault' },
+        capabilities: { drop: ['ALL'], add: ['BPF', 'PERFMON'] },
+      },
+    ]);
+    const host = volumes.filter((volume: KubeObject) => volume.hostPath);
+    expect(host.map((volume: KubeObject) => volume.hostPath.path)).toEqual(['/sys/kernel/tracing', '/sys/fs/cgroup']);
+    for (const { name } of host) {
+      const mount = containers[0].volumeMounts.find((each: KubeObject) => each.name === name);
+      expect([name, mount.readOnly]).toEqual([name, true]);
+    }
+  });
+});
+
+/** The numbers of the workload's acts that the collector has, in order, without repetition. */
+async function actsStored(kind: 'process.exec' | 'file.open'): Promise<number[]> {
+  const rows = (await collected(product, [kind], String(workload.metadata.uid), 'act-')).filter(ofWorkload);
+  const numbers = rows.flatMap((row) => {
+    const text = kind === 'file.open' ? row['file_path'] : (row['process_command_args'] as string[])[1];
+    return /act-(\d+)$/.exec(String(text))?.[1] ?? [];
+  });
+  return [...new Set(numbers.map(Number))].sort((a, b) => a - b);
+}
+
+const newest = async (kind: 'process.exec' | 'file.open') => (await actsStored(kind)).at(-1) ?? 0;
+
+/** Waits until the workload has done some more acts, and these are at the collector. Returns the number of the last. */
+async function moreActs(count = 5): Promise<number> {
+  const start = await newest('process.exec');
+  return cluster.waitFor(
+    `${count} more acts`,
+    async () => {
+      const now = await newest('process.exec');
+      return now >= start + count ? now : undefined;
+    },
+    SLOW_MS,
+  );
+}
+
+const config = (open: string) => `apiVersion: kerntap.dev/v1alpha1
+collector: {endpoint: "${RELEASE}-collector:4750"}
+budgets: {containerEventsPerSecond: 0, nodeEventsPerSecond: 0, cpuCores: 0}
+probes: {file.open: ${open}}
+`;
+
+/** Edits the ConfigMap and waits until the agent tells of the change, which is a line of its log. */
+async function change(text: string, told: (line: Row) => boolean): Promise<Row> {
+  const count = async () => (await logged(product)).log.filter(told);
+  const before = (await count()).length;
+  await editConfig(product, text);
+  await hasten(product, [agent]);
+  return cluster.waitFor('a word of the change', async () => (await count())[before], SLOW_MS);
+}
+
+const inForce = ({ msg }: Row) => msg === 'the configuration is in force';
+
+describe('kubectl edit configmap', () => {
+  it('turns file.open off and on, without a restart and without a gap in exec', async () => {
+    await change(config('sensitive'), inForce);
+    const start = await moreActs();
+    await change(config('off'), inForce);
+    const off = await moreActs();
+    const until = await moreActs();
+    await change(config('sensitive'), inForce);
+    await moreActs();
+    const end = await moreActs();
+
+    const opens = await actsStored('file.open');
+    expect(opens).toContain(start);
+    expect(opens.filter((act) => act > off && act <= until)).toEqual([]);
+    expect(opens).toContain(end);
+    const execs = new Set(await actsStored('process.exec'));
+    const missed = Array.from({ length: end - start + 1 }, (_, i) => start + i).filter((act) => !execs.has(act));
+    expect(missed).toEqual([]);
+    const toggles = await collected(product, ['kerntap.probe'], '"probe_kind":"file.open"');
+    const states = toggles.sort((a, b) => Number(a['seq']) - Number(b['seq'])).map((row) => row['probe_state']);
+    expect(states.slice(-3)).toEqual(['on', 'off', 'on']);
+    expect(await agentPod()).toMatchObject({
+      metadata: { uid: agent.metadata.uid },
+      status: { containerStatuses: [{ restartCount: 0, ready: true }] },
+    });
+  });
+
+  it('changes nothing where it breaks the file, and says so with key and remedy', async () => {
+    const broken = config('sensitive').replace('file.open', 'file.opne');
+    const line = await change(broken, ({ config: text }) => String(text).includes('file.opne'));
+    expect(line).toMatchObject({ level: 50, config: expect.stringMatching(/file\.opne.*file\.open/s) });
+    await moreActs();
+    const end = await moreActs();
+    expect(await actsStored('file.open')).toContain(end);
+    expect(await agentPod()).toMatchObject({
+      metadata: { uid: agent.metadata.uid },
+      status: { containerStatuses: [{ restartCount: 0, ready: true }] },
+    });
+  });
+});
+
+describe('helm upgrade', () => {
+  it('after an edit says who else changed the ConfigMap; with --force-conflicts the chart has its way, without a restart', async () => {
+    const upgrade = ['upgrade', RELEASE, CHART, '-n', namespace, '--wait', '--timeout', '5m', ...imageValues()];
+    const failure = await helm(...upgrade).then(
+      () => 'went through',
+      (error: KubeObject) => String(error.stderr),
+    );
+    expect(failure).toMatch(/conflict.*kubectl-edit/s);
+    await helm(...upgrade, '--force-conflicts', '--set', 'config.probes.file\\.open=writes');
+    const { data } = await cluster.get('configmap', RELEASE, namespace);
+    expect(data['kerntap.yaml']).toMatch(/file\.open: writes/);
+    expect((await agentPod()).metadata.uid).toBe(agent.metadata.uid);
+  });
+
+  it('restarts the agents for what they read at their start only', async () => {
+    const name = ['--reset-then-reuse-values', '--set', 'clusterName=north'];
+    await helm('upgrade', RELEASE, CHART, '-n', namespace, '--wait', '--timeout', '5m', ...name);
+    const now = await agentPod();
+    expect(now.metadata.uid).not.toBe(agent.metadata.uid);
+    agent = now;
+    await cluster.waitFor(
+      'an event with the name',
+      async () => (await collected(product, ['process.exec'], '"k8s_cluster_name":"north"', workload.metadata.uid))[0],
+      SLOW_MS,
+    );
+  });
+});
+
+describe('helm uninstall', () => {
+  it('leaves nothing: no object, no program or map in the kernel, no file on the host; the events stay until asked', async () => {
+    const id = agent.status.containerStatuses[0].containerID.replace(/^.*:\/\//, '');
+    const held = node.isThisMachine ? heldByContainer(id) : undefined;
+    if (held !== undefined) {
+      expect(Math.min(held.programs.length, held.maps.length)).toBeGreaterThan(5);
+      expect(await inKernel('prog', held.programs)).toEqual(held.programs);
+    }
+    await helm('uninstall', RELEASE, '-n', namespace, '--wait', '--timeout', '5m');
+    const kinds = 'daemonset,statefulset,service,configmap,serviceaccount,networkpolicy,clusterrole,clusterrolebinding';
+    const ours = ['-l', `app.kubernetes.io/instance=${RELEASE}`, '-o', 'name'];
+    expect(await cluster.kubectl('get', kinds, '-n', namespace, ...ours)).toBe('');
+    await cluster.waitFor('its last pod to go', async () =>
+      (await cluster.kubectl('get', 'pods', '-n', namespace, ...ours)) === '' ? true : undefined,
+    );
+    if (held !== undefined) {
+      // The kernel frees what was attached a moment after the process is gone.
+      await cluster.waitFor('an empty kernel', async () => {
+        const left = [...(await inKernel('prog', held.programs)), ...(await inKernel('map', held.maps))];
+        return left.length === 0 ? true : undefined;
+      });
+      expect(FOLDERS.map(existsSync)).toEqual(foldersBefore);
+    }
+    expect((await cluster.kubectl('get', 'pvc', '-n', namespace, ...ours)).trim()).toMatch(
+      /events-kerntap-collector-0$/,
+    );
+    await cluster.kubectl('delete', 'pvc', '-n', namespace, '-l', `app.kubernetes.io/instance=${RELEASE}`);
+  });
+});
