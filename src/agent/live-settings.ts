@@ -14,6 +14,9 @@ export interface SettingsChange {
   readonly turnedOff: readonly string[];
 }
 
+const SOCKETS: ReadonlySet<number> = new Set(
+  [...KERNEL_KINDS].filter(([name]) => name.startsWith('socket.')).map(([, kind]) => kind),
+);
 /** Long enough for execs to come in bursts, short enough that a new limit is felt at once. */
 const LIMITED_BURST_SECONDS = 2;
 
@@ -62,6 +65,9 @@ export class LiveSettings {
     if (!isDeepStrictEqual(tapConfigOf(before), tapConfigOf(next))) tap.configure(this.#tapConfig(next));
     if (!isDeepStrictEqual(sensitiveOf(before), sensitiveOf(next))) tap.setSensitive(sensitiveOf(next));
     if (on.length > 0) tap.enable(on);
+    // Connections that are there already were not followed while no kind of theirs was on.
+    const sockets = (kinds: Iterable<number>) => [...kinds].some((kind) => SOCKETS.has(kind));
+    if (!sockets(had) && sockets(on)) tap.snapshot('socket');
     return { turnedOn: namesOf(on), turnedOff: namesOf(off) };
   }
 
