@@ -100,7 +100,7 @@ const RULE = {
         },
       },
     },
-    process: action('process.* events (file and socket events then lack their executable where an exec was left out)'),
+    process: action('process.* events (other events know their executable all the same)'),
     file: action('file.* events'),
     socket: action('socket.* events'),
     all: action('the families that the rule does not name'),

@@ -4,12 +4,23 @@ import { describe, expect, it } from 'vitest';
 import { EXAMPLE, explain, manual } from '../../../src/config/explain.ts';
 import { configJsonSchema } from '../../../src/config/json-schema.ts';
 import { parseConfig } from '../../../src/config/load.ts';
+import { configReference } from '../../../src/config/reference.ts';
 import { PROBES } from '../../../src/kernel/probes.ts';
 
 describe('the table of keys', () => {
   it('is published as docs/config.schema.json (kerntap config schema)', () => {
     const file = fileURLToPath(new URL('../../../docs/config.schema.json', import.meta.url));
     expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(JSON.parse(JSON.stringify(configJsonSchema())));
+  });
+
+  it('is docs/configuration.md (node dist/src/config/reference.js > docs/configuration.md)', () => {
+    const file = fileURLToPath(new URL('../../../docs/configuration.md', import.meta.url));
+    expect(readFileSync(file, 'utf8')).toBe(configReference());
+  });
+
+  it('shows an example there that is valid', () => {
+    const example = /```yaml\n([^`]+)```/.exec(configReference())?.[1] ?? '';
+    expect(parseConfig(Buffer.from(example), 'example', { node: { name: 'n' } }).policies).toHaveLength(2);
   });
 
   it('explains every key in a sentence', () => {
