@@ -69,6 +69,7 @@ const EVERYTHING = {
     extraVolumes: [{ name: 'more', emptyDir: {} }],
     extraVolumeMounts: [{ name: 'more', mountPath: '/more' }],
   },
+  metrics: { podMonitor: { enabled: true }, prometheusRule: { enabled: true }, dashboard: { enabled: true } },
   networkPolicy: { collectorFrom: [{ namespaceSelector: { matchLabels: { a: 'b' } } }] },
   extraObjects: [
     { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'extra' }, data: { release: '{{ .Release.Name }}' } },
@@ -143,6 +144,14 @@ describe('the chart', () => {
     expect(await notes({ agent: { securityContext: { privileged: true } } })).toContain(
       'WARNING: agent.securityContext',
     );
+  });
+
+  it('brings a PodMonitor and rules where they are asked for and known, and only there', async () => {
+    const known = ['--api-versions', 'monitoring.coreos.com/v1'];
+    const kinds = (manifests: string) => manifests.match(/^kind: (PodMonitor|PrometheusRule)$/gm) ?? [];
+    expect(kinds(await template(EVERYTHING, ...known))).toEqual(['kind: PodMonitor', 'kind: PrometheusRule']);
+    expect(kinds(await template(EVERYTHING))).toEqual([]);
+    expect(kinds(await template({}, ...known))).toEqual([]);
   });
 
   it('brings a SecurityContextConstraints and the SELinux type where there is OpenShift, and only there', async () => {
