@@ -24,7 +24,7 @@ export const FAMILIES = ['process', 'file', 'socket'] as const;
 const probe = (about: string) => ({ type: 'choice', words: ON_OFF, default: 'on', about }) as const;
 const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
 const GLOB = /^[A-Za-z0-9*][A-Za-z0-9*._:@/+-]{0,511}$/;
-const ABSOLUTE = /^\/[^\0\n]{0,4094}$/;
+const ABSOLUTE = /^\/.{0,4094}$/;
 const file = (about: string) => ({ type: 'text', pattern: ABSOLUTE, shape: 'an absolute path', about }) as const;
 
 const globs = (about: string) =>
@@ -195,7 +195,7 @@ export const SETTING_KEYS = {
             type: 'list',
             of: {
               type: 'text',
-              pattern: /^(?=.{3,128}$)(?:[A-Za-z0-9_.-]+|[^*\0\n]{2,127}\*)$/,
+              pattern: /^(?:[A-Za-z0-9_.-]{3,128}|[^*\n]{2,127}\*)$/,
               shape: 'a word, or a text that ends in * where the secret stands',
               about: 'A word or a text before a secret.',
             },
@@ -314,7 +314,7 @@ export const SETTING_KEYS = {
       endpoint: {
         type: 'text',
         pattern:
-          /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):(?!0+$)(?:[0-5]?\d{1,4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])$/,
+          /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])$/,
         shape: 'HOST:PORT (an IPv6 address in brackets)',
         about: 'gRPC address of the collector. A change needs a restart.',
       },
