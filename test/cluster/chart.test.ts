@@ -164,14 +164,15 @@ describe('the chart', () => {
 
 describe('PodSecurity', () => {
   /** The pods that a controller would make, into a namespace that enforces a level: the API server's answer. */
-  async function into(level: string, kind: 'DaemonSet' | 'StatefulSet', values: KubeObject): Promise<string> {
+  async function into(level: string, kind: 'DaemonSet' | 'StatefulSet' | 'Pod', values: KubeObject): Promise<string> {
     const name = await cluster.namespace(`kerntap-${level}`);
     await cluster.kubectl('label', 'namespace', name, `pod-security.kubernetes.io/enforce=${level}`);
     // The account that the pod names is looked for before PodSecurity is asked.
     await cluster.kubectl('create', 'serviceaccount', RELEASE, '-n', name);
     const rendered = await template({ ...values, agent: { priorityClassName: '' } });
     const objects: KubeObject[] = parseAllDocuments(rendered).map((document) => document.toJSON());
-    const { metadata, spec } = objects.find((object) => object?.kind === kind).spec.template;
+    const found = objects.find((object) => object?.kind === kind);
+    const { metadata, spec } = kind === 'Pod' ? found : found.spec.template;
     const volumes = [...(spec.volumes ?? []), ...(kind === 'StatefulSet' ? [{ name: 'events', emptyDir: {} }] : [])];
     const pod = {
       apiVersion: 'v1',
@@ -191,9 +192,14 @@ describe('PodSecurity', () => {
     expect(refusal).not.toMatch(/privileged container|seccomp|hostPort/i);
   });
 
+  it('restricted takes the pod of helm test', async () => {
+    expect(await into('restricted', 'Pod', {})).toContain('pod/tried created');
+  });
+
   it('restricted takes the collector, as long as it need not take its volume over', async () => {
     const values = { collector: { persistence: { takeOwnership: false } } };
     expect(await into('restricted', 'StatefulSet', values)).toContain('pod/tried created');
     expect(await into('restricted', 'StatefulSet', {})).toMatch(/take-ownership/);
+    expect(await into('baseline', 'StatefulSet', {})).toContain('pod/tried created');
   });
 });
