@@ -5,12 +5,14 @@ import type { ProbeStatus } from '../kernel/probe-switch.ts';
 import type { EventSource } from '../kernel/source.ts';
 import type { PublishClient } from '../stream/client.ts';
 import type { BatchEncoder } from '../stream/encoder.ts';
+import { KIND_NAMES } from '../stream/event-kinds.ts';
 import { REFUSAL_REASONS } from '../stream/record.ts';
+import { type Balance, balanceOf } from '../telemetry/balance.ts';
 import { type LedgerSnapshot, ledgerSnapshot, noteKernelLosses } from '../telemetry/ledger.ts';
 import { LossBook, type LossRecord } from '../telemetry/losses.ts';
 import type { DrainLoop } from './drain.ts';
 import type { Hold } from './hold.ts';
-import { COUNTER_NAMES, OWN_KINDS } from './kinds.ts';
+import { COUNTER_NAMES, KERNEL_KINDS, OWN_KINDS } from './kinds.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { Policies } from './policies.ts';
 
@@ -39,6 +41,16 @@ function sum(values: Iterable<number>): number {
   return total;
 }
 
+/** Counts of KIND_SLOTS by name; '' for those of a kind that is not known. */
+function named(counts: Float64Array, wanted: (name: string) => boolean = () => true): Map<string, number> {
+  const out = new Map<string, number>();
+  for (const [kind, count] of counts.entries()) {
+    const name = KIND_NAMES.get(kind) ?? '';
+    if (count > 0 && wanted(name)) out.set(name, (out.get(name) ?? 0) + count);
+  }
+  return out;
+}
+
 export class Accounts {
   readonly #parts: AccountParts;
   readonly #book: LossBook;
@@ -63,6 +75,31 @@ export class Accounts {
   read(): LedgerSnapshot {
     this.#gather();
     return this.ledger();
+  }
+
+  /** Whether they balance, as of the last read. */
+  balance(): Balance {
+    const { tap, loop, pipeline, encoder, client, hold } = this.#parts;
+    const rings = tap.ringPositions();
+    const undelivered = new Map<string, number>();
+    for (const { kind, total } of client.losses()) undelivered.set(kind, (undelivered.get(kind) ?? 0) + total);
+    return balanceOf({
+      ledger: this.ledger(),
+      eventKinds: KERNEL_KINDS.keys(),
+      ringBytes: sum(rings.map(({ consumer, producer }) => Number(producer - consumer))),
+      drained: loop.records - pipeline.control,
+      skipped: loop.undecodable + sum(rings.map(({ badRecords }) => badRecords)),
+      held: hold?.heldRecords ?? 0,
+      encoded: pipeline.encoded,
+      // The agent's own messages that were refused are no records.
+      refused: named(encoder.refusedKinds, (name) => !OWN_KINDS.includes(name)),
+      sequences: encoder.sequence - 1,
+      openBatch: encoder.events,
+      accepted: named(client.accepted),
+      confirmed: named(client.confirmed),
+      undelivered,
+      queued: client.depth.events,
+    });
   }
 
   #gather(): void {

@@ -24,10 +24,7 @@ import { JSON_LINES, prettyLines } from '../tail/render.ts';
 import { openSink } from '../tail/stdout.ts';
 import { Tail } from '../tail/tail.ts';
 import { BoundedWriter } from '../tail/writer.ts';
-import { agentMetrics } from '../telemetry/agent-metrics.ts';
-import { liveness, readiness } from '../telemetry/health.ts';
 import type { LedgerSnapshot } from '../telemetry/ledger.ts';
-import { serveTelemetry, type TelemetryServer } from '../telemetry/server.ts';
 import { Accounts } from './accounts.ts';
 import { BootClock, systemClocks } from './clock.ts';
 import { CpuCeiling } from './cpu-ceiling.ts';
@@ -42,7 +39,9 @@ import { type AgentOptions, StartError } from './options.ts';
 import { Pipeline } from './pipeline.ts';
 import { Policies } from './policies.ts';
 import { preflight } from './preflight.ts';
+import { Services } from './services.ts';
 import { execRulesOf, kindsOf, needsRestart, sensitiveOf, tailRulesOf, tapConfigOf } from './tap-settings.ts';
+import { Viewers } from './viewers.ts';
 
 const POLL_MS = 1000;
 /** At stop: for the rings to run empty, for the collector's last acknowledgement, for the reader of stdout. */
@@ -72,6 +71,8 @@ export class Agent {
   readonly #accounts: Accounts;
   readonly #kubelet: { readonly source: KubeletSource; readonly resolver: PodResolver } | undefined;
   readonly #observation: Observation;
+  readonly #viewers: Viewers;
+  readonly #node: NodeFacts;
   readonly #live: LiveSettings;
   readonly #execs: ExecRewriter;
   readonly #policies: Policies;
@@ -79,7 +80,7 @@ export class Agent {
   /** Of the hashes that stand for secrets: another in each run. */
   readonly #runKey = randomBytes(32);
   #config: ConfigWatch | undefined;
-  #telemetry: TelemetryServer | undefined;
+  #services: Services | undefined;
   #poll: NodeJS.Timeout | undefined;
   #probes = new Map<number, string>();
   #lostControl = 0;
@@ -127,6 +128,7 @@ export class Agent {
       ...readNodeFacts({ clusterName, nodeName, tokenFile, proc: procDir }),
       runId: randomBytes(16),
     };
+    this.#node = node;
     const pool = new BufferPool();
     const processes = new ProcessTable();
     const encoder = new BatchEncoder({ runId: node.runId, processes, pool });
@@ -154,6 +156,15 @@ export class Agent {
       wallOffsetNs,
       execs: this.#execs,
       policies: this.#policies,
+    });
+    const viewerEncoder = new BatchEncoder({ runId: node.runId, processes });
+    this.#viewers = new Viewers({
+      node,
+      encodeOne: viewerEncoder.encodeOne.bind(viewerEncoder),
+      processes,
+      wallOffsetNs,
+      watch: (tail) => this.#pipeline.watch(tail),
+      unwatch: (tail) => this.#pipeline.unwatch(tail),
     });
     this.#kubelet = this.#openKubelet(node);
     const hold = this.#openHold();
@@ -231,7 +242,7 @@ export class Agent {
   private abandon(): void {
     this.#loop.stop();
     this.#kubelet?.resolver.stop();
-    void this.#telemetry?.close();
+    void this.#services?.close();
     this.#tail?.close();
     void this.#client.shutdown(0);
     this.#tap.close();
@@ -243,7 +254,16 @@ export class Agent {
     this.#client.start();
     this.#walk();
     this.#policies.configure(this.#options.settings.policies);
-    await this.#serveTelemetry();
+    this.#services = await Services.open({
+      metricsListen: this.#options.metricsListen,
+      socketPath: this.#options.socketPath,
+      version: this.#options.version,
+      node: this.#node,
+      observation: this.#observation,
+      accounts: this.#accounts,
+      viewers: this.#viewers,
+      log: this.#log,
+    });
     // Attaching takes the kernel a while: what is on already is seen meanwhile. What is older follows what is new, so
     // that nothing falls between the two; a process that starts just then may be told both ways.
     const families = this.#kindsByFamily();
@@ -293,7 +313,7 @@ export class Agent {
     } catch (error) {
       this.#log.error({ err: error }, 'the last events could not be taken');
     }
-    await this.#telemetry?.close();
+    await this.#services?.close();
     this.#tap.close();
     await this.#client.shutdown(ACK_STOP_MS);
     await this.#collector?.close();
@@ -361,23 +381,6 @@ export class Agent {
     });
     this.#pipeline.useHold(hold);
     return hold;
-  }
-
-  /** An address that is taken costs the metrics, not the tap. */
-  async #serveTelemetry(): Promise<void> {
-    const { metricsListen } = this.#options;
-    if (metricsListen === undefined) return;
-    const observation = this.#observation;
-    try {
-      this.#telemetry = await serveTelemetry(metricsListen, {
-        metrics: () => agentMetrics(observation.read()),
-        healthz: () => liveness(observation.health()),
-        readyz: () => readiness(observation.health()),
-      });
-      this.#log.info({ address: this.#telemetry.address }, 'metrics and health');
-    } catch (error) {
-      this.#log.error({ err: error, address: metricsListen }, 'metrics and health cannot be served');
-    }
   }
 
   #watchConfig(): ConfigWatch | undefined {

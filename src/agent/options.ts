@@ -24,6 +24,8 @@ export interface AgentOptions {
   readonly config: ConfigFile | undefined;
   /** Where metrics and health are served, HOST:PORT or :PORT; undefined: nowhere. */
   readonly metricsListen: string | undefined;
+  /** Where `kerntap tail` and others ask this agent; undefined: nowhere. */
+  readonly socketPath: string | undefined;
   /** NDJSON also on a terminal. */
   readonly json: boolean;
   readonly ringBytes: number;

@@ -62,6 +62,7 @@ export class Pipeline {
 
   readonly #parts: PipelineParts;
   #hold: Hold | undefined;
+  #viewers: readonly Tail[] = [];
   #batchSince = 0;
   #nowMs = 0;
 
@@ -72,6 +73,15 @@ export class Pipeline {
   /** The hold releases into this pipeline, so it is made after it. Without one nothing is held. */
   useHold(hold: Hold): void {
     this.#hold = hold;
+  }
+
+  /** Events are copied to this tail, too. */
+  watch(tail: Tail): void {
+    this.#viewers = [...this.#viewers, tail];
+  }
+
+  unwatch(tail: Tail): void {
+    this.#viewers = this.#viewers.filter((one) => one !== tail);
   }
 
   /** One record as the drain loop hands it on. */
@@ -115,7 +125,9 @@ export class Pipeline {
     this.encoded++;
     this.namespaces.count(workload.namespace);
     if (encoder.events === 1) this.#batchSince = this.#nowMs;
-    tail?.offer(buf, offset, length, buf[offset + HEAD.kind] ?? 0, workload, sequence);
+    const kind = buf[offset + HEAD.kind] ?? 0;
+    tail?.offer(buf, offset, length, kind, workload, sequence);
+    for (const viewer of this.#viewers) viewer.offer(buf, offset, length, kind, workload, sequence);
   }
 
   /** One of the agent's own events, at `timeNs` of the boot clock. */
@@ -129,6 +141,7 @@ export class Pipeline {
     if (sequence <= 0) return;
     if (encoder.events === 1) this.#batchSince = this.#nowMs;
     tail?.offerMessage(event, timeNs, sequence);
+    for (const viewer of this.#viewers) viewer.offerMessage(event, timeNs, sequence);
   }
 
   /** After every drain: what is over time leaves. `nowMs` is a monotonic clock. */
@@ -137,6 +150,7 @@ export class Pipeline {
     this.#hold?.tick(nowMs);
     if (this.#parts.encoder.events > 0 && nowMs - this.#batchSince >= BATCH_MS) this.flush();
     this.#parts.tail?.tick();
+    for (const viewer of this.#viewers) viewer.tick();
   }
 
   /** Closes the open batch and hands it on. */

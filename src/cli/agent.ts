@@ -1,5 +1,6 @@
 import os from 'node:os';
 import path from 'node:path';
+import { LOCAL_SOCKET } from '../agent/local-socket.ts';
 import type { AgentOptions, ConfigFile } from '../agent/options.ts';
 import { configHash, parseConfig, readConfigFile } from '../config/load.ts';
 import type { Settings } from '../config/schema.ts';
@@ -65,6 +66,11 @@ const FLAGS = {
     value: 'ADDR',
     help: 'metrics and health on HOST:PORT or :PORT, off: nowhere (:9464; standalone: off)',
   },
+  socket: {
+    type: 'string',
+    value: 'PATH',
+    help: `local socket that kerntap tail and ledger ask, off: none (${LOCAL_SOCKET})`,
+  },
   json: { type: 'boolean', help: 'JSON lines on stdout also where it is a terminal' },
   'ring-bytes': { type: 'string', value: 'BYTES', help: 'ring for file and socket events, a power of two (16Mi)' },
   'process-ring-bytes': { type: 'string', value: 'BYTES', help: 'ring for process events, a power of two (4Mi)' },
@@ -119,6 +125,7 @@ export function agentOptions(
   for (const name of ['kubelet-token-file', 'kubelet-ca-file']) {
     if (kubelet.url === undefined && values[name] !== undefined) throw new UsageError(`--${name} needs --kubelet`);
   }
+  const socket = text(values, 'socket') ?? LOCAL_SOCKET;
   const state = env['XDG_STATE_HOME'] || path.join(env['HOME'] || os.homedir(), '.local', 'state');
   return {
     version: version(),
@@ -134,6 +141,7 @@ export function agentOptions(
     settings,
     config,
     metricsListen: settings.metrics.listen === 'off' ? undefined : settings.metrics.listen,
+    socketPath: socket === 'off' ? undefined : path.resolve(socket),
     json: values['json'] === true,
     ringBytes: ringBytes(values, 'ring-bytes', 16 << 20),
     processRingBytes: ringBytes(values, 'process-ring-bytes', 4 << 20),

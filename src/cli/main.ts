@@ -25,6 +25,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'tell what this node offers and what is missing',
     load: async () => (await import('./doctor.ts')).run,
   },
+  ledger: {
+    summary: 'tell what the running agent saw, lost and delivered, and whether it balances',
+    load: async () => (await import('./ledger.ts')).run,
+  },
+  tail: {
+    summary: 'show events of the running agent live, filtered',
+    load: async () => (await import('./tail.ts')).run,
+  },
 };
 
 const HELP = `kerntap taps the kernel of a node: exec, file and socket events of every pod, raw, to a collector.

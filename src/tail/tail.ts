@@ -27,6 +27,8 @@ export interface TailRules {
   readonly kinds?: { readonly numbers: ReadonlySet<number>; readonly own: ReadonlySet<string> } | undefined;
   /** Whose events pass; undefined: everybody's. */
   readonly wanted?: ((workload: Workload) => boolean) | undefined;
+  /** Which records pass, by what is in their head; undefined: all. */
+  readonly wantedRecord?: ((buf: Uint8Array, offset: number) => boolean) | undefined;
   /** Of file events only those under a sensitive prefix. */
   readonly sensitiveFilesOnly?: boolean;
   /** Events a second; 0: no limit. */
@@ -206,12 +208,13 @@ export class Tail {
   }
 
   #passes(buf: Uint8Array, offset: number, kind: number, workload: Workload): boolean {
-    const { sensitiveFilesOnly, wanted } = this.#rules;
+    const { sensitiveFilesOnly, wanted, wantedRecord } = this.#rules;
     if (sensitiveFilesOnly && kind >= KT_FILE_OPEN && kind <= KT_FILE_CHMOD) {
       // The mark is in the lowest byte of the flags.
       if (((buf[offset + HEAD.SIZE + FILE.flags] ?? 0) & KT_FILE_SENSITIVE) === 0) return false;
     }
-    return wanted === undefined || wanted(workload);
+    if (wanted !== undefined && !wanted(workload)) return false;
+    return wantedRecord === undefined || wantedRecord(buf, offset);
   }
 
   #refusal(full: boolean, source: string): DropReason | undefined {
