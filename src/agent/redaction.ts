@@ -31,7 +31,7 @@ const SHAPES: readonly RegExp[] = [
 const URL_PASSWORD = /:\/\/[^\s:/?#@]{0,256}:([^\s/]{1,1024})@/dg;
 const HEADER = /authorization["']?\s{0,4}[:=]\s{0,4}["']?(?:[A-Za-z-]{2,20} {1,4})?([^"'\r\n]{1,16384})/dgi;
 const SCHEME = /\b(?:bearer|basic) {1,4}([\w.~+/=-]{8,8192})/dgi;
-const MYSQL_IN_TEXT = /\b(?:mysql|mariadb)[\w-]{0,16}\s[^|;&\n]{0,512}?\s-p([^\s"';|]{1,1024})/dg;
+const MYSQL_IN_TEXT = /\b(?:mysql|mariadb)[\w-]{0,16}\s[^|;&\n]{0,200}?\s-p([^\s"';|]{1,1024})/dg;
 const SSHPASS_IN_TEXT = /\bsshpass\s{1,4}-p\s{0,4}([^\s"';|]{1,1024}|"[^"]{1,1024}"|'[^']{1,1024}')/dg;
 const IN_EVERY_TEXT = [HEADER, SCHEME, URL_PASSWORD, MYSQL_IN_TEXT, SSHPASS_IN_TEXT, ...SHAPES];
 

@@ -62,4 +62,17 @@ describe('the ledger', () => {
     expect(told.reduce((total, record) => total + record.count, 0)).toBe(sum(line.lost));
     expect(new Set(told.map((record) => record.kind))).toEqual(new Set(['file.open']));
   });
+
+  it('takes what a policy suppressed after the rings from the emitted', () => {
+    const counters = new BigUint64Array(ENTRIES);
+    const base = layout.KT_FILE_OPEN * layout.KT_REASON_COUNT;
+    counters[base + layout.KT_SEEN] = 10n;
+    counters[base + layout.KT_EMITTED] = 7n;
+    counters[base + layout.KT_FILTERED] = 3n;
+    const byPolicy = new Array<number>(layout.KT_KIND_COUNT).fill(0);
+    byPolicy[layout.KT_FILE_OPEN] = 2;
+    const user = { drained: 0, control: 0, encoded: 0, acked: 0, inFlight: 0 };
+    const { kinds } = ledgerSnapshot(counters, COUNTER_NAMES, user, new LossBook(0n), byPolicy);
+    expect(kinds['file.open']).toMatchObject({ seen: 10, emitted: 5, suppressed: { filtered: 3, policy: 2 } });
+  });
 });
