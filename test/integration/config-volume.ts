@@ -15,9 +15,14 @@ export class ConfigVolume {
   }
 
   swap(text: string): void {
+    this.replace(`apiVersion: kerntap.dev/v1alpha1\n${text}`);
+  }
+
+  /** With these very bytes. */
+  replace(content: string | Uint8Array): void {
     const folder = `..version-${++this.#version}`;
     mkdirSync(join(this.dir, folder));
-    writeFileSync(join(this.dir, folder, 'kerntap.yaml'), `apiVersion: kerntap.dev/v1alpha1\n${text}`);
+    writeFileSync(join(this.dir, folder, 'kerntap.yaml'), content);
     symlinkSync(folder, join(this.dir, '..data_tmp'));
     renameSync(join(this.dir, '..data_tmp'), join(this.dir, '..data'));
   }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { BROKEN_CONFIGS } from '../broken-configs.ts';
 import { until } from './condition.ts';
 import { ConfigVolume } from './config-volume.ts';
 import { ControlGroup } from './control-group.ts';
@@ -145,6 +146,21 @@ test('a broken file changes nothing and is told once, by key, line and remedy', 
   // Its file.open: off was not taken: the sentinel's open arrives.
   await agent.settle();
   expect(probeEvents()).toHaveLength(told);
+});
+
+test('no broken file whatsoever changes anything: each is refused with its key and line', async () => {
+  const told = probeEvents().length;
+  for (const [what, content, key, line] of BROKEN_CONFIGS) {
+    const before = logged(/refused/).length;
+    volume.replace(content);
+    await until(what, () => logged(/refused/).length > before);
+    const said: { config: string } = JSON.parse(logged(/refused/).at(-1) ?? '');
+    expect(said.config, what).toContain(`kerntap.yaml:${line}:`);
+    expect(said.config, what).toContain(`: ${key}: `);
+  }
+  await agent.settle();
+  expect(probeEvents()).toHaveLength(told);
+  expect(logged(/the configuration is in force/).length).toBe(TOGGLES);
 });
 
 test('a file that vanished is not all off, and the next one is taken', async () => {
