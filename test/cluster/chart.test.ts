@@ -107,6 +107,16 @@ describe('the chart', () => {
   }
 
   it.each([
+    ['defaults', {}],
+    ['every-value', EVERYTHING],
+  ])('makes what test/cluster/golden/%s.yaml has', async (name, values) => {
+    const known = ['--api-versions', 'monitoring.coreos.com/v1', '--api-versions', 'security.openshift.io/v1'];
+    const args = ['-n', 'kerntap', '--kube-version', '1.36.0', ...(name === 'defaults' ? [] : known)];
+    const rendered = await helm('template', RELEASE, CHART, ...args, ...valuesFile(cluster, values));
+    await expect(rendered).toMatchFileSnapshot(join(import.meta.dirname, 'golden', `${name}.yaml`));
+  });
+
+  it.each([
     ['an unknown value', { agnet: {} }, /agnet/],
     ['an unknown value deeper down', { agent: { tolerance: [] } }, /tolerance/],
     ['a value of the wrong type', { collector: { replicas: 'two' } }, /replicas/],
@@ -177,7 +187,7 @@ describe('PodSecurity', () => {
     const pod = {
       apiVersion: 'v1',
       kind: 'Pod',
-      metadata: { ...metadata, name: 'tried' },
+      metadata: { ...metadata, name: 'tried', namespace: name },
       spec: { ...spec, volumes },
     };
     return check(JSON.stringify(pod), name).catch((error: KubeObject) => String(error.stderr));
