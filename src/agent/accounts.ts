@@ -51,6 +51,12 @@ function named(counts: Float64Array, wanted: (name: string) => boolean = () => t
   return out;
 }
 
+function added(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): Map<string, number> {
+  const out = new Map(a);
+  for (const [name, count] of b) out.set(name, (out.get(name) ?? 0) + count);
+  return out;
+}
+
 export class Accounts {
   readonly #parts: AccountParts;
   readonly #book: LossBook;
@@ -92,7 +98,10 @@ export class Accounts {
       held: hold?.heldRecords ?? 0,
       encoded: pipeline.encoded,
       // The agent's own messages that were refused are no records.
-      refused: named(encoder.refusedKinds, (name) => !OWN_KINDS.includes(name)),
+      refused: added(
+        named(encoder.refusedKinds, (name) => !OWN_KINDS.includes(name)),
+        named(pipeline.shedding.counts),
+      ),
       sequences: encoder.sequence - 1,
       openBatch: encoder.events,
       accepted: named(client.accepted),
@@ -114,6 +123,7 @@ export class Accounts {
     for (const [reason, count] of encoder.refused.entries()) {
       book.note('decode', REFUSAL_REASONS[reason] ?? `reason_${reason}`, '', count);
     }
+    for (const [kind, count] of named(pipeline.shedding.counts)) book.note('queue', 'shed', kind, count);
     for (const { stage, reason, kind, total } of client.losses()) {
       // The agent's own events are outside the ledger; totals in the next loss record make up for a lost one.
       if (!OWN_KINDS.includes(kind)) book.note(stage, reason, kind, total);

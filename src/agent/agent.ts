@@ -4,9 +4,7 @@ import { isatty } from 'node:tty';
 import type { Logger } from 'pino';
 import { type NodeFacts, SCHEMA } from '../../proto/contract.ts';
 import { type Collector, startCollector } from '../collector/server.ts';
-import type { Settings } from '../config/schema.ts';
-import { type ConfigStatus, ConfigWatch } from '../config/watch.ts';
-import type { ProbeStatus } from '../kernel/probe-switch.ts';
+import type { ConfigStatus } from '../config/watch.ts';
 import { KernelTap } from '../kernel/tap.ts';
 import { findCgroupMount } from '../kubernetes/cgroup-mount.ts';
 import { readNodeFacts } from '../kubernetes/facts.ts';
@@ -27,20 +25,18 @@ import { BoundedWriter } from '../tail/writer.ts';
 import type { LedgerSnapshot } from '../telemetry/ledger.ts';
 import { Accounts } from './accounts.ts';
 import { BootClock, systemClocks } from './clock.ts';
-import { CpuCeiling } from './cpu-ceiling.ts';
 import { DrainLoop } from './drain.ts';
-import { ExecRewriter } from './exec-rewriter.ts';
 import { HOLD_BYTES, HOLD_DEADLINE_MS, Hold } from './hold.ts';
 import { KERNEL_KINDS } from './kinds.ts';
-import { LiveSettings } from './live-settings.ts';
 import { onceUntilChange } from './log.ts';
 import { Observation } from './observation.ts';
 import { type AgentOptions, StartError } from './options.ts';
 import { Pipeline } from './pipeline.ts';
-import { Policies } from './policies.ts';
 import { preflight } from './preflight.ts';
+import { ProbeNews } from './probe-news.ts';
 import { Services } from './services.ts';
-import { execRulesOf, kindsOf, needsRestart, sensitiveOf, tailRulesOf, tapConfigOf } from './tap-settings.ts';
+import { SettingsControl } from './settings-control.ts';
+import { kindsOf, sensitiveOf, tailRulesOf, tapConfigOf } from './tap-settings.ts';
 import { Viewers } from './viewers.ts';
 
 const POLL_MS = 1000;
@@ -73,18 +69,11 @@ export class Agent {
   readonly #observation: Observation;
   readonly #viewers: Viewers;
   readonly #node: NodeFacts;
-  readonly #live: LiveSettings;
-  readonly #execs: ExecRewriter;
-  readonly #policies: Policies;
-  readonly #ceiling: CpuCeiling;
-  /** Of the hashes that stand for secrets: another in each run. */
-  readonly #runKey = randomBytes(32);
-  #config: ConfigWatch | undefined;
+  readonly #settings: SettingsControl;
+  readonly #probes: ProbeNews;
   #services: Services | undefined;
   #poll: NodeJS.Timeout | undefined;
-  #probes = new Map<number, string>();
   #lostControl = 0;
-  #cpuReadMs = performance.now();
   #stopped: Promise<LedgerSnapshot> | undefined;
 
   /**
@@ -140,23 +129,36 @@ export class Agent {
       options.settings.tail.enabled || options.config !== undefined
         ? this.#openTail(node, processes, wallOffsetNs, events)
         : undefined;
-    this.#execs = new ExecRewriter(execRulesOf(options.settings, this.#runKey));
-    this.#policies = new Policies({
-      sink: { setPolicy: (cgroupId, policy) => this.#tap.setPolicy(cgroupId, policy) },
-      lookup: (id) => this.#workloads.find(id),
-      cgroups: () => this.#workloads.living(),
+    this.#tap = KernelTap.open({
+      objectDir: options.bpfDir,
+      ringBytes: { events: options.ringBytes, process: options.processRingBytes },
+      config: tapConfigOf(options.settings),
+      sensitive: sensitiveOf(options.settings),
     });
-    this.#workloads.onChange((cgroupId) => this.#policies.consider(cgroupId));
+    this.#settings = new SettingsControl({
+      settings: options.settings,
+      config: options.config,
+      tap: this.#tap,
+      workloads: this.#workloads,
+      tail: this.#tail,
+      log,
+      onApplied: () => {
+        this.#loop.drainAll(performance.now() + DRAIN_CHANGE_MS);
+        this.#tellProbes();
+      },
+    });
     this.#pipeline = new Pipeline({
       workloads: this.#workloads,
       processes,
       encoder,
       tail: this.#tail,
       send: (batch) => this.#client.send(batch),
+      queueFill: () => this.#client.fill,
       wallOffsetNs,
-      execs: this.#execs,
-      policies: this.#policies,
+      execs: this.#settings.execs,
+      policies: this.#settings.policies,
     });
+    this.#probes = new ProbeNews((event) => this.#pipeline.own(event, this.#clock.nowNs()), log);
     const viewerEncoder = new BatchEncoder({ runId: node.runId, processes });
     this.#viewers = new Viewers({
       node,
@@ -168,25 +170,6 @@ export class Agent {
     });
     this.#kubelet = this.#openKubelet(node);
     const hold = this.#openHold();
-
-    this.#tap = KernelTap.open({
-      objectDir: options.bpfDir,
-      ringBytes: { events: options.ringBytes, process: options.processRingBytes },
-      config: tapConfigOf(options.settings),
-      sensitive: sensitiveOf(options.settings),
-    });
-    this.#live = new LiveSettings(this.#tap, options.settings);
-    this.#ceiling = new CpuCeiling({
-      limit: (perSecond) => this.#live.limitNode(perSecond),
-      onChange: (change) =>
-        this.#log.warn(
-          { ...change, ceiling: this.#live.current.budgets.cpuCores },
-          change.limit === undefined
-            ? 'the agent is below its CPU ceiling: the budgets of the settings hold again'
-            : "the agent is above its CPU ceiling: the node's events a second are limited",
-        ),
-    });
-    this.#ceiling.configure(options.settings.budgets.cpuCores, options.settings.budgets.nodeEventsPerSecond);
     this.#loop = new DrainLoop({
       source: this.#tap,
       onRecord: this.#pipeline.record.bind(this.#pipeline),
@@ -203,7 +186,7 @@ export class Agent {
         encoder,
         client: this.#client,
         hold,
-        policies: this.#policies,
+        policies: this.#settings.policies,
       },
       this.#clock.nowNs(),
     );
@@ -218,7 +201,7 @@ export class Agent {
       hold,
       tail: this.#tail,
       config: () => this.config,
-      wanted: () => kindsOf(this.#live.current),
+      wanted: () => kindsOf(this.#settings.current),
     });
   }
 
@@ -229,7 +212,7 @@ export class Agent {
 
   /** How the configuration file fares; undefined without one. */
   get config(): ConfigStatus | undefined {
-    return this.#config?.status;
+    return this.#settings.status;
   }
 
   /** Takes the tap out of the kernel and lets out what is on its way. Never throws; a second call gives the first's. */
@@ -253,7 +236,7 @@ export class Agent {
     this.#loop.start();
     this.#client.start();
     this.#walk();
-    this.#policies.configure(this.#options.settings.policies);
+    this.#settings.judgeAll();
     this.#services = await Services.open({
       metricsListen: this.#options.metricsListen,
       socketPath: this.#options.socketPath,
@@ -280,14 +263,14 @@ export class Agent {
       this.#tellProbes();
     }
     this.#poll = setInterval(() => this.#pollOnce(), POLL_MS);
-    this.#config = this.#watchConfig();
+    this.#settings.follow();
     this.#observation.phase = 'running';
   }
 
   #kindsByFamily(): Map<string, number[]> {
     const families = new Map<string, number[]>();
     const available = new Set(this.#tap.status().map((probe) => probe.kind));
-    const wanted = kindsOf(this.#live.current);
+    const wanted = kindsOf(this.#settings.current);
     for (const [name, kind] of KERNEL_KINDS) {
       if (!wanted.includes(kind) || !available.has(kind)) continue;
       const family = name.slice(0, name.indexOf('.'));
@@ -299,7 +282,7 @@ export class Agent {
   async #end(): Promise<LedgerSnapshot> {
     clearInterval(this.#poll);
     this.#observation.phase = 'stopping';
-    this.#config?.stop();
+    this.#settings.stop();
     this.#kubelet?.resolver.stop();
     this.#loop.stop();
     try {
@@ -359,7 +342,7 @@ export class Agent {
       table: this.#workloads,
       onPod: ({ state, pod }) => {
         const containers = pod.containers.map((container) => {
-          const probeCommands = container.probeCommands.map((command) => this.#execs.commandLine(command));
+          const probeCommands = container.probeCommands.map((command) => this.#settings.execs.commandLine(command));
           return { ...container, probeCommands };
         });
         this.#pipeline.own({ pod: podMessage({ ...pod, containers }, state, 'kubelet') }, this.#clock.nowNs());
@@ -383,46 +366,11 @@ export class Agent {
     return hold;
   }
 
-  #watchConfig(): ConfigWatch | undefined {
-    const { config } = this.#options;
-    if (config === undefined) return undefined;
-    const watch = new ConfigWatch(config.hash, {
-      file: config.file,
-      context: config.context,
-      onSettings: (settings, hash) => this.#applySettings(settings, hash),
-      onRefused: ({ message }) =>
-        this.#log.error({ config: message }, 'the configuration was refused; the last good one stays in force'),
-    });
-    watch.start();
-    // It may have changed while the probes were attached.
-    watch.check();
-    return watch;
-  }
-
-  #applySettings(settings: Settings, hash: string): void {
-    const restart = needsRestart(this.#live.current, settings);
-    const execRules = execRulesOf(settings, this.#runKey);
-    const { turnedOn, turnedOff } = this.#live.apply(settings);
-    this.#execs.configure(execRules);
-    this.#policies.configure(settings.policies);
-    this.#ceiling.configure(settings.budgets.cpuCores, settings.budgets.nodeEventsPerSecond);
-    this.#tail?.configure(tailRulesOf(settings));
-    // What was seen before the change goes out before the word of it.
-    this.#loop.drainAll(performance.now() + DRAIN_CHANGE_MS);
-    this.#tellProbes();
-    const on = this.#tap.status().filter(({ state }) => state === 'on');
-    this.#log.info(
-      { hash, turned_on: turnedOn, turned_off: turnedOff, probes: on.map(({ name }) => name) },
-      'the configuration is in force',
-    );
-    if (restart.length > 0) this.#log.warn({ keys: restart }, 'changed settings that need a restart of the agent');
-  }
-
   #walk(): void {
     const { cgroups, skipped } = walkCgroups(this.#cgroupDir);
     for (const { id, rootId } of cgroups) this.#tap.setCgroup(id, rootId);
     this.#workloads.addFound(cgroups);
-    for (const { id } of cgroups) this.#policies.consider(id);
+    for (const { id } of cgroups) this.#settings.policies.consider(id);
     if (skipped > 0) this.#log.warn({ skipped }, 'cgroups were left out: their events carry no container');
   }
 
@@ -439,21 +387,13 @@ export class Agent {
   #pollOnce(): void {
     this.#clock.checkSuspend();
     this.#observation.look();
-    this.#readCpu();
+    this.#settings.readCpu(this.#loop.records);
     this.#tellProbes();
     this.#tellLosses();
     if (this.#accounts.lostControl > this.#lostControl) {
       this.#lostControl = this.#accounts.lostControl;
       this.#walk();
     }
-  }
-
-  #readCpu(): void {
-    const { user, system } = process.cpuUsage();
-    const nowMs = performance.now();
-    const elapsed = (nowMs - this.#cpuReadMs) / 1000;
-    this.#cpuReadMs = nowMs;
-    this.#ceiling.read({ elapsed, cpuSeconds: (user + system) / 1e6, records: this.#loop.records });
   }
 
   #tellLosses(): void {
@@ -467,23 +407,8 @@ export class Agent {
     if (Object.keys(lost).length > 0) this.#log.warn({ lost }, 'events were lost');
   }
 
-  /** One event and one log line for each probe that is not as it was. */
   #tellProbes(): void {
-    const asked = new Set(kindsOf(this.#live.current));
-    for (const probe of this.#tap.status()) {
-      const { kind, name, tier, state, reason } = probe;
-      const now = `${state} ${tier} ${reason}`;
-      const before = this.#probes.get(kind);
-      if (now === before || (before === undefined && (state === 'off' || !asked.has(kind)))) continue;
-      this.#probes.set(kind, now);
-      this.#pipeline.own({ probe: { kind: name, tier: tier ?? '', state, reason } }, this.#clock.nowNs());
-      this.#logProbe(probe);
-    }
-  }
-
-  #logProbe({ name, tier, state, reason }: ProbeStatus): void {
-    if (state === 'failed') this.#log.error({ probe: name, reason }, 'a probe failed; the others go on');
-    else this.#log.debug({ probe: name, tier, state, reason }, 'probe');
+    this.#probes.look(this.#tap.status(), kindsOf(this.#settings.current));
   }
 }
 

@@ -19,6 +19,7 @@ import { NamespaceCounts } from '../telemetry/namespaces.ts';
 import type { ExecRewriter } from './exec-rewriter.ts';
 import type { Hold } from './hold.ts';
 import type { Policies } from './policies.ts';
+import { Shedding } from './shedding.ts';
 
 /** Records of kinds from here on are for the agent alone. */
 const CONTROL_KINDS = 64;
@@ -38,6 +39,8 @@ export interface PipelineParts {
   readonly processes: ImageTracker;
   readonly encoder: BatchEncoder;
   readonly tail: Tail | undefined;
+  /** How full the memory for unconfirmed batches is, 0 to 1. */
+  readonly queueFill?: () => number;
   /** Takes a finished batch; must not wait. */
   readonly send: (batch: EncodedBatch) => void;
   readonly wallOffsetNs: () => bigint;
@@ -57,6 +60,8 @@ export class Pipeline {
   encoded = 0;
   /** Control records that do not add up. */
   badControl = 0;
+  /** What is not encoded because the collector does not keep up. */
+  readonly shedding = new Shedding();
   /** What is encoded, by namespace. */
   readonly namespaces = new NamespaceCounts();
 
@@ -115,6 +120,8 @@ export class Pipeline {
   event(buf: Uint8Array, offset: number, length: number, workload: Workload): void {
     const { encoder, tail, policies } = this.#parts;
     if (policies?.active && !policies.admits(buf, offset, workload)) return;
+    const kind = buf[offset + HEAD.kind] ?? 0;
+    if (this.shedding.sheds(kind)) return;
     let sequence = encoder.add(buf, offset, workload);
     if (sequence === BATCH_FULL) {
       this.flush();
@@ -125,7 +132,6 @@ export class Pipeline {
     this.encoded++;
     this.namespaces.count(workload.namespace);
     if (encoder.events === 1) this.#batchSince = this.#nowMs;
-    const kind = buf[offset + HEAD.kind] ?? 0;
     tail?.offer(buf, offset, length, kind, workload, sequence);
     for (const viewer of this.#viewers) viewer.offer(buf, offset, length, kind, workload, sequence);
   }
@@ -147,6 +153,7 @@ export class Pipeline {
   /** After every drain: what is over time leaves. `nowMs` is a monotonic clock. */
   tick(nowMs: number): void {
     this.#nowMs = nowMs;
+    this.shedding.update(this.#parts.queueFill?.() ?? 0);
     this.#hold?.tick(nowMs);
     if (this.#parts.encoder.events > 0 && nowMs - this.#batchSince >= BATCH_MS) this.flush();
     this.#parts.tail?.tick();

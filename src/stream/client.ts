@@ -94,6 +94,11 @@ export class PublishClient {
     return this.current.name;
   }
 
+  /** Share of the memory for unconfirmed batches that is taken, 0 to 1. */
+  get fill(): number {
+    return this.queue.bytes / this.queueBytes;
+  }
+
   /** Batches that are not confirmed. */
   get depth(): QueueDepth {
     return this.queue.depth;

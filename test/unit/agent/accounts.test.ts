@@ -18,7 +18,7 @@ function setUp() {
     attached: ['open_exit', 'raw'],
     losses: [] as { stage: 'queue' | 'collector'; reason: string; kind: string; total: number }[],
     loop: { records: 0, undecodable: 0, unwalkableBytes: 0 },
-    pipeline: { control: 0, encoded: 0, badControl: 0 },
+    pipeline: { control: 0, encoded: 0, badControl: 0, shedding: { counts: new Float64Array(64) } },
     refused: new Float64Array(7),
   };
   const parts = {

@@ -4,7 +4,7 @@ import { DrainLoop } from '../../../src/agent/drain.ts';
 import { Hold } from '../../../src/agent/hold.ts';
 import { BATCH_MS, Pipeline } from '../../../src/agent/pipeline.ts';
 import { FakeEventSource } from '../../../src/kernel/fake.ts';
-import { CGROUP, HEAD, KT_CGROUP_MKDIR, KT_RECORD_VERSION } from '../../../src/kernel/layout.gen.ts';
+import { CGROUP, HEAD, KT_CGROUP_MKDIR, KT_FILE_OPEN, KT_RECORD_VERSION } from '../../../src/kernel/layout.gen.ts';
 import { WorkloadTable } from '../../../src/kubernetes/table.ts';
 import { batchBytes, type EncodedBatch } from '../../../src/stream/batch.ts';
 import { BatchEncoder } from '../../../src/stream/encoder.ts';
@@ -58,12 +58,14 @@ function setUp({ hold = false } = {}) {
   const encoder = new BatchEncoder({ runId: new Uint8Array(16), processes });
   const sent: EncodedBatch[] = [];
   const clock = { now: 0 };
+  const queue = { fill: 0 };
   const pipeline = new Pipeline({
     workloads,
     processes,
     encoder,
     tail: undefined,
     send: (batch) => sent.push(batch),
+    queueFill: () => queue.fill,
     wallOffsetNs: () => 0n,
   });
   if (hold) {
@@ -102,7 +104,7 @@ function setUp({ hold = false } = {}) {
         };
       }),
     );
-  return { pipeline, drain, batches, rows, sent, workloads, encoder, clock, loop };
+  return { pipeline, drain, batches, rows, sent, workloads, encoder, clock, loop, queue };
 }
 
 describe('the pipeline', () => {
@@ -130,6 +132,20 @@ describe('the pipeline', () => {
       ['/2', 'web-0'],
       ['/3', 'web-0'],
     ]);
+  });
+
+  it('sheds files while the collector does not keep up, counted, and keeps execs', () => {
+    const { drain, pipeline, rows, queue } = setUp();
+    queue.fill = 0.8;
+    drain(...madeByKubelet); // what is full is looked at once a drain
+    const exec = recordBytes({ head: makeHead(process), body: makeExec({ exe: kernelPath('/bin/app') }) });
+    drain(exec, opened('/x'), opened('/y'));
+    queue.fill = 0;
+    drain();
+    drain(opened('/z'));
+    pipeline.finish();
+    expect(rows().map((row) => row.path ?? row.exe)).toEqual(['/bin/app', '/z']);
+    expect([pipeline.encoded, pipeline.shedding.counts[KT_FILE_OPEN]]).toEqual([2, 2]);
   });
 
   it('sends what is held at the end, as pending', () => {
