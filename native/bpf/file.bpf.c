@@ -10,19 +10,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* ---- per-syscall tracepoints ---- */
 
-/*
- * Exit tracepoints carry no arguments, but the registers that the call was made with still lie on the kernel stack
- * (bpf_task_pt_regs, since 5.15).
- */
-INLINE u64 exit_regs(void)
-{
-#ifdef KT_LEGACY
-	return 0;
-#else
-	return bpf_task_pt_regs(bpf_get_current_task_btf());
-#endif
-}
-
 INLINE void open_call_from_regs(struct kt_open_call *call, u64 regs, long nr)
 {
 	call->user_name = call->flags = call->kernel_name = 0;

@@ -49,6 +49,65 @@ INLINE void close__enter(u32 fd, u32 tier)
 	slot_emit(&kt_ring_events, slot, pos, act.counts);
 }
 
+/*
+ * An entry that was missed (the probe was just attached, or perf-attached programs were held off by a map update on this
+ * CPU) is made up for from the saved registers. The names are then read at exit, and say so.
+ */
+INLINE struct kt_names *names_recover(u32 kind, u64 *id)
+{
+	u64 regs = exit_regs(), user = 0;
+	u32 flags = 0, mode = 0;
+	struct kt_names *names;
+	s32 dfd = AT_FDCWD;
+	long nr;
+
+	if (!regs)
+		return NULL;
+	nr = SYSCALL_NUMBER(regs);
+	if (nr == NR_unlink || nr == NR_chmod) {
+		user = ARG1(regs);
+		mode = ARG2(regs);
+	} else if (nr == NR_unlinkat) {
+		dfd = ARG1(regs);
+		user = ARG2(regs);
+		flags = ARG3(regs);
+	} else if (nr == NR_fchmod) {
+		dfd = ARG1(regs);
+		mode = ARG2(regs);
+	} else if (nr == NR_fchmodat || nr == NR_fchmodat2) {
+		dfd = ARG1(regs);
+		user = ARG2(regs);
+		mode = ARG3(regs);
+		flags = nr == NR_fchmodat2 ? (u32)ARG4(regs) : 0;
+	} else {
+		return NULL;
+	}
+	names__enter(kind, dfd, user, flags, mode);
+	names = bpf_map_lookup_elem(&kt_names, id);
+	if (names && user)
+		names->source1 = KT_PATH_USER_EXIT;
+	return names;
+}
+
+INLINE struct kt_names2 *names2_recover(u64 *id)
+{
+	u64 regs = exit_regs();
+	struct kt_names2 *names;
+	long nr;
+
+	if (!regs)
+		return NULL;
+	nr = SYSCALL_NUMBER(regs);
+	if (nr == NR_rename)
+		rename__enter(AT_FDCWD, ARG1(regs), AT_FDCWD, ARG2(regs), 0);
+	else if (nr == NR_renameat || nr == NR_renameat2)
+		rename__enter(ARG1(regs), ARG2(regs), ARG3(regs), ARG4(regs), nr == NR_renameat2 ? (u32)ARG5(regs) : 0);
+	names = bpf_map_lookup_elem(&kt_names2, id);
+	if (names)
+		names->one.source1 = names->one.source2 = KT_PATH_USER_EXIT;
+	return names;
+}
+
 /* unlink, and chmod by name or by descriptor: one name at most. */
 INLINE void named__exit(u32 kind, long ret, u32 tier)
 {
@@ -66,8 +125,15 @@ INLINE void named__exit(u32 kind, long ret, u32 tier)
 	if (!admit(&act, kind, task, 1))
 		goto forget;
 	if (!names) {
-		count(act.counts, KT_LOST_UNPAIRED);
-		return;
+		names = names_recover(kind, &id);
+		if (!names) {
+			count(act.counts, KT_LOST_UNPAIRED);
+			return;
+		}
+		if (kind == KT_FILE_UNLINK && names->flags & AT_REMOVEDIR) {
+			count(act.counts, KT_FILTERED);
+			goto forget;
+		}
 	}
 	slot = slot_claim();
 	if (!slot) {
@@ -113,6 +179,8 @@ INLINE void rename__exit(long ret, u32 tier)
 	names = bpf_map_lookup_elem(&kt_names2, &id);
 	if (!admit(&act, KT_FILE_RENAME, task, 1))
 		goto forget;
+	if (!names)
+		names = names2_recover(&id);
 	if (!names) {
 		count(act.counts, KT_LOST_UNPAIRED);
 		return;

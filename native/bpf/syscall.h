@@ -53,4 +53,17 @@
 #define NR_openat2 437
 #define NR_fchmodat2 452
 
+/*
+ * Exit tracepoints carry no arguments, but the registers that the call was made with still lie on the kernel stack
+ * (bpf_task_pt_regs, since 5.15).
+ */
+INLINE u64 exit_regs(void)
+{
+#ifdef KT_LEGACY
+	return 0;
+#else
+	return bpf_task_pt_regs(bpf_get_current_task_btf());
+#endif
+}
+
 #endif
