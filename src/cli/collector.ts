@@ -1,18 +1,38 @@
-import { pino } from 'pino';
-import { startCollector } from '../collector/server.ts';
+import { type Logger, pino } from 'pino';
+import { type Collector, startCollector } from '../collector/server.ts';
 import { activity, summaryLine } from '../collector/summary.ts';
-import { type FlagSpecs, type FlagValues, flagHelp, hostPort, integer, parseFlags, text } from './flags.ts';
+import { collectorLiveness, collectorMetrics, collectorReadiness } from '../telemetry/collector-metrics.ts';
+import { serveTelemetry, type TelemetryServer } from '../telemetry/server.ts';
+import {
+  type FlagSpecs,
+  type FlagValues,
+  flagHelp,
+  hostPort,
+  integer,
+  listenOrOff,
+  parseFlags,
+  text,
+} from './flags.ts';
+import { version } from './version.ts';
 
 const FLAGS = {
   listen: { type: 'string', value: 'HOST:PORT', help: 'where agents connect; port 0 takes a free one (0.0.0.0:4750)' },
   out: { type: 'string', value: 'DIR', help: 'folder of the event files, made if missing (/var/lib/kerntap/events)' },
   'rotate-bytes': { type: 'string', value: 'BYTES', help: 'finish a file at this size; Ki, Mi, Gi (128Mi)' },
   'rotate-seconds': { type: 'string', value: 'N', help: 'finish a file at this age; at a tenth of it when idle (600)' },
+  'retain-bytes': {
+    type: 'string',
+    value: 'BYTES',
+    help: 'delete the oldest finished files beyond this size of all; Ki, Mi, Gi (0: keep all)',
+  },
+  'retain-hours': { type: 'string', value: 'N', help: 'delete finished files beyond this age (0: keep all)' },
+  metrics: { type: 'string', value: 'ADDR', help: 'metrics and health on HOST:PORT or :PORT, off: nowhere (:9465)' },
   json: { type: 'boolean', help: 'the summary as JSON lines also on a terminal' },
   help: { type: 'boolean', help: 'print this text' },
 } as const satisfies FlagSpecs;
 
 const HELP = `Usage: kerntap collector [FLAGS]
+       kerntap collector cat [FLAGS]    prints what was written; see its --help
 
 Receives events of agents by gRPC and writes them as NDJSON, one flat row per event, to
 OUT/kind=<kind>/cluster=<name>/dt=<day>/hour=<hour>/<node>-<run>-<sequence>.ndjson (.tmp until complete).
@@ -29,6 +49,10 @@ interface CollectorFlags {
   readonly out: string;
   readonly rotateBytes: number | undefined;
   readonly rotateSeconds: number | undefined;
+  readonly retainBytes: number;
+  readonly retainMs: number;
+  /** Undefined: nowhere. */
+  readonly metricsListen: string | undefined;
   readonly json: boolean;
 }
 
@@ -43,32 +67,42 @@ function listenAddress(values: FlagValues): string {
 function collectorFlags(args: readonly string[]): CollectorFlags | undefined {
   const values = parseFlags(args, FLAGS);
   if (values['help']) return undefined;
+  const metrics = listenOrOff(values, 'metrics') ?? ':9465';
   return {
     listen: listenAddress(values),
     out: text(values, 'out') ?? '/var/lib/kerntap/events',
     rotateBytes: integer(values, 'rotate-bytes', { min: 4096, max: 1 << 30, bytes: true }),
     rotateSeconds: integer(values, 'rotate-seconds', { min: 1, max: 86_400 }),
+    retainBytes: integer(values, 'retain-bytes', { min: 0, max: 2 ** 50, bytes: true }) ?? 0,
+    retainMs: (integer(values, 'retain-hours', { min: 0, max: 1_000_000 }) ?? 0) * 3_600_000,
+    metricsListen: metrics === 'off' ? undefined : metrics,
     json: values['json'] === true,
   };
 }
 
 /** Runs a collector until SIGTERM or SIGINT. Resolves to the exit code: 0 ran, 1 could not start. Throws UsageError. */
 export async function run(args: readonly string[]): Promise<number> {
+  const [command, ...rest] = args;
+  if (command === 'cat') return (await import('./collector-cat.ts')).run(rest);
   const flags = collectorFlags(args);
   if (flags === undefined) {
     process.stdout.write(HELP);
     return 0;
   }
   const log = pino({ base: null }, pino.destination({ dest: 2, sync: true }));
-  const { rotateBytes, rotateSeconds } = flags;
+  const { rotateBytes, rotateSeconds, retainBytes, retainMs } = flags;
   const collector = await startCollector({
     listen: flags.listen,
     out: flags.out,
     log,
+    retainBytes,
+    retainMs,
     ...(rotateBytes === undefined ? {} : { rotateBytes }),
     ...(rotateSeconds === undefined ? {} : { rotateMs: rotateSeconds * 1000, idleMs: rotateSeconds * 100 }),
   });
   log.info({ address: collector.address, out: flags.out }, 'the collector listens');
+  let stopping = false;
+  const telemetry = await serve(flags.metricsListen, collector, log, () => stopping);
 
   let before = collector.stats();
   let quiet = false;
@@ -89,7 +123,31 @@ export async function run(args: readonly string[]): Promise<number> {
     process.once('SIGINT', () => resolve());
   });
   clearInterval(summary);
+  stopping = true;
   log.info('the collector closes');
   await collector.close();
+  await telemetry?.close();
   return 0;
+}
+
+/** An address that is taken costs the metrics, not the events. */
+async function serve(
+  listen: string | undefined,
+  collector: Collector,
+  log: Logger,
+  stopping: () => boolean,
+): Promise<TelemetryServer | undefined> {
+  if (listen === undefined) return undefined;
+  try {
+    const server = await serveTelemetry(listen, {
+      metrics: () => collectorMetrics(collector.stats(), version()),
+      healthz: () => collectorLiveness(collector.stats()),
+      readyz: () => collectorReadiness(collector.stats(), stopping()),
+    });
+    log.info({ address: server.address }, 'metrics and health');
+    return server;
+  } catch (error) {
+    log.error({ err: error, address: listen }, 'metrics and health cannot be served');
+    return undefined;
+  }
 }

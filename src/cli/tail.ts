@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { isatty } from 'node:tty';
 import type { Row } from '../../proto/ndjson.ts';
 import { LOCAL_SOCKET } from '../agent/local-socket.ts';
@@ -66,10 +67,7 @@ export async function run(args: readonly string[]): Promise<number> {
   for await (const line of askAgent(text(values, 'socket') ?? LOCAL_SOCKET, request, stop.signal)) {
     const shown = people ? prettyText(line, colour, process.stdout.columns ?? 0) : line;
     if (!process.stdout.write(`${shown}\n`) && !stop.signal.aborted) {
-      await new Promise<void>((resolve) => {
-        process.stdout.once('drain', resolve);
-        stop.signal.addEventListener('abort', () => resolve(), { once: true });
-      });
+      await once(process.stdout, 'drain', { signal: stop.signal }).catch(() => {});
     }
   }
   if (!stop.signal.aborted) throw new LocalError('the agent closed the connection');

@@ -8,6 +8,7 @@ export interface CollectorStats {
   readonly batches: number;
   /** Batches refused for good; their peer was told. */
   readonly batchesRejected: number;
+  readonly batchesRejectedBy: Readonly<Record<string, number>>;
   /** Rows taken, by kind. */
   readonly events: Readonly<Record<string, number>>;
   /** Events of accepted batches that could not be made a row, by reason. */
@@ -21,6 +22,8 @@ export interface CollectorStats {
   readonly filesOpen: number;
   readonly filesFinished: number;
   readonly diskErrors: number;
+  readonly retentionDeletedFiles: number;
+  readonly retentionDeletedBytes: number;
   /** The disk's error for which nothing is read or acknowledged at this moment; null: none. */
   readonly blocked: string | null;
 }
@@ -32,6 +35,7 @@ export class Counters implements CollectorStats {
   streamsRefused = 0;
   batches = 0;
   batchesRejected = 0;
+  readonly batchesRejectedBy: Record<string, number> = {};
   readonly events: Record<string, number> = {};
   readonly eventsRefused: Record<string, number> = {};
   messagesIgnored = 0;
@@ -41,6 +45,8 @@ export class Counters implements CollectorStats {
   filesOpen = 0;
   filesFinished = 0;
   diskErrors = 0;
+  retentionDeletedFiles = 0;
+  retentionDeletedBytes = 0;
   blocked: string | null = null;
 
   event(kind: string): void {
@@ -52,7 +58,19 @@ export class Counters implements CollectorStats {
     this.eventsRefused[reason] = (this.eventsRefused[reason] ?? 0) + 1;
   }
 
+  /** `reason` comes from a fixed set. */
+  rejectedBatch(reason: string): void {
+    this.batchesRejected += 1;
+    this.batchesRejectedBy[reason] = (this.batchesRejectedBy[reason] ?? 0) + 1;
+  }
+
   snapshot(): CollectorStats {
-    return { ...this, events: { ...this.events }, eventsRefused: { ...this.eventsRefused } };
+    const { events, eventsRefused, batchesRejectedBy } = this;
+    return {
+      ...this,
+      events: { ...events },
+      eventsRefused: { ...eventsRefused },
+      batchesRejectedBy: { ...batchesRejectedBy },
+    };
   }
 }

@@ -14,7 +14,15 @@ export class ProtocolError extends Error {
 }
 
 /** A batch that can never be taken. */
-export class PoisonBatch extends Error {}
+export class PoisonBatch extends Error {
+  /** For a counter: of a fixed set. */
+  readonly reason: 'undecodable' | 'run_id' | 'sequence' | 'node_facts';
+
+  constructor(reason: PoisonBatch['reason'], message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
 
 /** A Hello that was accepted. */
 export interface Greeting {
@@ -52,12 +60,13 @@ export function readHello(frame: Uint8Array): Greeting {
 /** Facts of the run that took the batch: those of the Hello, or its own. Throws PoisonBatch. */
 export function batchNode(batch: Batch, hello: NodeFacts): NodeFacts {
   if (batch.runId.length !== RUN_ID_BYTES) {
-    throw new PoisonBatch(`run_id has ${batch.runId.length} bytes, not ${RUN_ID_BYTES}`);
+    throw new PoisonBatch('run_id', `run_id has ${batch.runId.length} bytes, not ${RUN_ID_BYTES}`);
   }
-  if (batch.firstSeq === 0n) throw new PoisonBatch('first_seq is 0: sequences begin at 1');
+  if (batch.firstSeq === 0n) throw new PoisonBatch('sequence', 'first_seq is 0: sequences begin at 1');
   const run = runName(batch.runId);
   if (run === runName(hello.runId)) return hello;
-  if (batch.node === null) throw new PoisonBatch('the run is not that of the Hello and the batch has no node facts');
-  if (runName(batch.node.runId) !== run) throw new PoisonBatch('the node facts are of another run');
+  if (batch.node === null)
+    throw new PoisonBatch('node_facts', 'the run is not that of the Hello and the batch has no node facts');
+  if (runName(batch.node.runId) !== run) throw new PoisonBatch('node_facts', 'the node facts are of another run');
   return batch.node;
 }

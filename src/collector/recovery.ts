@@ -1,7 +1,8 @@
-import { type FileHandle, open, readdir, rename, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { syncFolder } from './durable-folder.ts';
 import { freePath, UNFINISHED } from './event-file.ts';
+import { filesBelow } from './found-files.ts';
 
 const CHUNK = 1 << 20;
 const NEWLINE = 0x0a;
@@ -50,21 +51,13 @@ async function finish(path: string): Promise<{ bytes: number; cut: number }> {
   return { bytes, cut };
 }
 
-async function* unfinished(folder: string, depth: number): AsyncGenerator<string> {
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory() && depth > 0 && /^(kind|cluster|dt|hour)=/.test(entry.name))
-      yield* unfinished(path, depth - 1);
-    else if (depth === 0 && entry.isFile() && entry.name.endsWith(`.ndjson${UNFINISHED}`)) yield path;
-  }
-}
-
 /** Cuts every unfinished file under `out` to its last whole line and gives it its name. Throws errors of the disk. */
 export async function recover(out: string): Promise<Recovered> {
   let files = 0;
   let bytes = 0;
   let cutBytes = 0;
-  for await (const path of unfinished(out, 4)) {
+  for await (const { path, unfinished } of filesBelow(out)) {
+    if (!unfinished) continue;
     const result = await finish(path);
     files += 1;
     bytes += result.bytes;

@@ -2,13 +2,14 @@ import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { EVENT_COLLECTOR } from '../../proto/contract.ts';
 import { type CollectorStats, Counters } from './counters.ts';
+import { Retention, type RetentionOptions } from './retention.ts';
 import { type PublishCall, Session } from './session.ts';
 import { EventStore, type StoreOptions } from './store.ts';
 
 export type { CollectorStats } from './counters.ts';
 
 /** `out` is made if missing; what is left out has the defaults below. */
-export interface CollectorOptions extends Partial<StoreOptions> {
+export interface CollectorOptions extends Partial<StoreOptions>, Partial<RetentionOptions> {
   /** HOST:PORT (port 0: any free one) or unix:PATH. */
   readonly listen: string;
   readonly out: string;
@@ -27,7 +28,8 @@ export interface Collector {
   close(): Promise<void>;
 }
 
-export const DEFAULTS: Omit<StoreOptions, 'out'> & { readonly maxStreams: number; readonly closeMs: number } = {
+export const DEFAULTS: Omit<StoreOptions, 'out'> &
+  Pick<RetentionOptions, 'retainBytes' | 'retainMs'> & { readonly maxStreams: number; readonly closeMs: number } = {
   rotateBytes: 128 << 20,
   rotateMs: 600_000,
   idleMs: 60_000,
@@ -35,6 +37,8 @@ export const DEFAULTS: Omit<StoreOptions, 'out'> & { readonly maxStreams: number
   maxFiles: 1024,
   maxBuffered: 64 << 20,
   retryMs: 250,
+  retainBytes: 0,
+  retainMs: 0,
   maxStreams: 10_000,
   closeMs: 8_000,
 };
@@ -65,6 +69,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   const settings = { ...DEFAULTS, ...rest };
   const counters = new Counters();
   const store = await EventStore.open(settings, counters, log);
+  const retention = new Retention(store.out, settings, counters, log);
   const sessions = new Set<Session>();
   const server = new Server(CHANNEL);
   server.addService(EVENT_COLLECTOR, {
@@ -90,6 +95,8 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     throw error;
   }
 
+  retention.start();
+
   async function stop(): Promise<void> {
     const drained = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
     const forced = setTimeout(() => server.forceShutdown(), settings.closeMs);
@@ -100,6 +107,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     ]);
     clearTimeout(forced);
     server.forceShutdown();
+    await retention.stop();
     await store.close(1_000);
   }
 

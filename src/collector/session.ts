@@ -111,7 +111,7 @@ export class Session {
       await this.#write(batch, this.#peer);
     } catch (error) {
       if (!(error instanceof PoisonBatch)) throw error;
-      this.#reject(error.message);
+      this.#reject(error);
     }
     this.#acks.taken(frame.length, this.#store.durable()).catch((error: unknown) => this.#fail(error));
     if (!this.#stopping) await this.#acks.room();
@@ -135,7 +135,10 @@ export class Session {
     try {
       request = decodePublishRequest(frame);
     } catch (error) {
-      throw new PoisonBatch(`not a PublishRequest: ${error instanceof Error ? error.message : 'undecodable'}`);
+      throw new PoisonBatch(
+        'undecodable',
+        `not a PublishRequest: ${error instanceof Error ? error.message : 'undecodable'}`,
+      );
     }
     if (request.hello !== null) throw new ProtocolError(status.INVALID_ARGUMENT, 'a second Hello');
     const { batch } = request;
@@ -176,8 +179,8 @@ export class Session {
     this.#counters.refusedEvent(reason);
   }
 
-  #reject(reason: string): void {
-    this.#counters.batchesRejected += 1;
+  #reject({ reason: counted, message: reason }: PoisonBatch): void {
+    this.#counters.rejectedBatch(counted);
     this.#complaints += 1;
     if (this.#complaints <= COMPLAINTS_MAX) {
       this.#log.warn({ streamSeq: String(this.#acks.nextSeq), reason }, 'a batch was rejected');

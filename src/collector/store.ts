@@ -33,7 +33,8 @@ export interface RunWriter {
 
 /** Partitioned files of rows. While the disk fails, `hasRoom` is false and no `durable()` resolves. */
 export class EventStore {
-  readonly #out: string;
+  /** Its folder, resolved. */
+  readonly out: string;
   readonly #options: StoreOptions;
   readonly #counters: Counters;
   readonly #log: Logger;
@@ -44,7 +45,7 @@ export class EventStore {
   readonly #ticker: NodeJS.Timeout;
 
   private constructor(out: string, options: StoreOptions, counters: Counters, log: Logger, unlock: () => void) {
-    this.#out = out;
+    this.out = out;
     this.#options = options;
     this.#counters = counters;
     this.#log = log;
@@ -132,7 +133,7 @@ export class EventStore {
     const key = `${folder}/${name}`;
     const known = this.#files.get(key);
     if (known !== undefined) return known;
-    const file = new EventFile(key, join(this.#out, `${key}-${seq}`), Date.now());
+    const file = new EventFile(key, join(this.out, `${key}-${seq}`), Date.now());
     this.#files.set(key, file);
     this.#countFiles();
     return file;

@@ -113,7 +113,7 @@ export const COLLECTOR_METRICS = {
   kerntap_collector_bytes_written_total: { type: 'counter', help: 'Bytes that are durable.', labels: [] },
   kerntap_collector_rejected_batches_total: {
     type: 'counter',
-    help: 'Batches refused for good.',
+    help: 'Batches refused for good: undecodable, run_id, sequence, node_facts.',
     labels: ['reason'],
   },
   kerntap_collector_disk_errors_total: { type: 'counter', help: 'Errors of the disk.', labels: [] },
@@ -122,6 +122,12 @@ export const COLLECTOR_METRICS = {
     help: '1 while the disk refuses and nothing is acknowledged.',
     labels: [],
   },
+  kerntap_collector_retention_deleted_files_total: {
+    type: 'counter',
+    help: 'Files deleted to keep within the size and the age.',
+    labels: [],
+  },
+  kerntap_collector_retention_deleted_bytes_total: { type: 'counter', help: 'Their bytes.', labels: [] },
   kerntap_collector_open_files: { type: 'gauge', help: 'Files that are written.', labels: [] },
   ...PROCESS_METRICS,
 } as const satisfies Readonly<Record<string, Metric>>;
