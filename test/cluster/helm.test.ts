@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster, type ClusterNode, type KubeObject, testContainer, testPod } from './cluster.ts';
 import { CHART, editConfig, hasten, heldByContainer, helm, imageValues, inKernel, install, RELEASE } from './helm.ts';
-import { collected, logged, type Product, podsOf, type Row } from './product.ts';
+import { collected, logged, type Product, podsOf, type Row, tailed } from './product.ts';
 
 const SLOW_MS = 180_000;
 const SECRET = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -37,8 +37,11 @@ afterAll(async () => {
 });
 
 const ofWorkload = (row: Row) => row['k8s_pod_uid'] === workload.metadata.uid;
+// Its sandbox has a container too, of no name.
 const isComplete = (kind: string, row: Row) =>
-  row['kind'] === kind && ofWorkload(row) && row['metadata_state'] === 'complete';
+  row['kind'] === kind &&
+  workload.status.containerStatuses[0].containerID.endsWith(row['container_id']) &&
+  row['metadata_state'] === 'complete';
 
 async function agentPod(): Promise<KubeObject> {
   const pods = await podsOf(product, product.agent);
@@ -87,6 +90,16 @@ describe('helm install with the defaults', () => {
     },
     SLOW_MS + 60_000,
   );
+
+  it('shows it live in the pod by kerntap tail, filtered, and its books by kerntap ledger', async () => {
+    const rows = await tailed(product, 3, '--pod', 'busy', '--kinds', 'process.exec');
+    for (const row of rows) expect(row).toMatchObject({ kind: 'process.exec', k8s_pod_name: 'busy' });
+    const ask = ['exec', '-n', namespace, product.agent, '-c', 'agent', '--', 'kerntap', 'ledger', '--json'];
+    const { balance } = await cluster.waitFor('books that balance', async () =>
+      JSON.parse(await cluster.kubectl(...ask)),
+    );
+    expect(balance.kinds.find(({ kind }: KubeObject) => kind === 'process.exec').delivered).toBeGreaterThan(0);
+  });
 
   it('runs with no more rights than it says', () => {
     const { hostPID, hostNetwork, hostIPC, containers, initContainers, volumes } = agent.spec;
@@ -192,6 +205,23 @@ describe('kubectl edit configmap', () => {
   });
 });
 
+type Held = ReturnType<typeof heldByContainer>;
+
+/** Undefined where the node is another machine. */
+function heldByAgent(): Held | undefined {
+  const id = agent.status.containerStatuses[0].containerID.replace(/^.*:\/\//, '');
+  return node.isThisMachine ? heldByContainer(id) : undefined;
+}
+
+/** Waits until the kernel has none of them: it frees what was attached a moment after the process is gone. */
+async function freed(held: Held | undefined): Promise<void> {
+  if (held === undefined) return;
+  await cluster.waitFor('an empty kernel', async () => {
+    const left = [...(await inKernel('prog', held.programs)), ...(await inKernel('map', held.maps))];
+    return left.length === 0 ? true : undefined;
+  });
+}
+
 describe('helm upgrade', () => {
   it('after an edit says who else changed the ConfigMap; with --force-conflicts the chart has its way, without a restart', async () => {
     const upgrade = ['upgrade', RELEASE, CHART, '-n', namespace, '--wait', '--timeout', '5m', ...imageValues()];
@@ -206,11 +236,13 @@ describe('helm upgrade', () => {
     expect((await agentPod()).metadata.uid).toBe(agent.metadata.uid);
   });
 
-  it('restarts the agents for what they read at their start only', async () => {
+  it('restarts the agents for what they read at their start only; the old one leaves no program or map', async () => {
+    const held = heldByAgent();
     const name = ['--reset-then-reuse-values', '--set', 'clusterName=north'];
     await helm('upgrade', RELEASE, CHART, '-n', namespace, '--wait', '--timeout', '5m', ...name);
     const now = await agentPod();
     expect(now.metadata.uid).not.toBe(agent.metadata.uid);
+    await freed(held);
     agent = now;
     await cluster.waitFor(
       'an event with the name',
@@ -222,8 +254,7 @@ describe('helm upgrade', () => {
 
 describe('helm uninstall', () => {
   it('leaves nothing: no object, no program or map in the kernel, no file on the host; the events stay until asked', async () => {
-    const id = agent.status.containerStatuses[0].containerID.replace(/^.*:\/\//, '');
-    const held = node.isThisMachine ? heldByContainer(id) : undefined;
+    const held = heldByAgent();
     if (held !== undefined) {
       expect(Math.min(held.programs.length, held.maps.length)).toBeGreaterThan(5);
       expect(await inKernel('prog', held.programs)).toEqual(held.programs);
@@ -235,14 +266,8 @@ describe('helm uninstall', () => {
     await cluster.waitFor('its last pod to go', async () =>
       (await cluster.kubectl('get', 'pods', '-n', namespace, ...ours)) === '' ? true : undefined,
     );
-    if (held !== undefined) {
-      // The kernel frees what was attached a moment after the process is gone.
-      await cluster.waitFor('an empty kernel', async () => {
-        const left = [...(await inKernel('prog', held.programs)), ...(await inKernel('map', held.maps))];
-        return left.length === 0 ? true : undefined;
-      });
-      expect(FOLDERS.map(existsSync)).toEqual(foldersBefore);
-    }
+    await freed(held);
+    if (node.isThisMachine) expect(FOLDERS.map(existsSync)).toEqual(foldersBefore);
     expect((await cluster.kubectl('get', 'pvc', '-n', namespace, ...ours)).trim()).toMatch(
       /events-kerntap-collector-0$/,
     );

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import type { Cluster, KubeObject } from './cluster.ts';
 
 /** Where the collector of a test keeps its files. */
@@ -60,6 +62,22 @@ export async function logged(product: Product): Promise<{ readonly events: Row[]
     events: rows.filter((row) => row['event_id'] !== undefined),
     log: rows.filter((row) => row['event_id'] === undefined),
   };
+}
+
+/** The first lines of `kerntap tail` in an agent's pod. Rejects where it ends, or is silent for a minute. */
+export async function tailed({ namespace, agent }: Product, count: number, ...flags: string[]): Promise<Row[]> {
+  const command = ['exec', '-n', namespace, agent, '-c', 'agent', '--', 'kerntap', 'tail', '--json', ...flags];
+  const tail = spawn('kubectl', command, { stdio: ['ignore', 'pipe', 'inherit'], timeout: 60_000 });
+  const rows: Row[] = [];
+  try {
+    for await (const line of createInterface({ input: tail.stdout })) {
+      rows.push(JSON.parse(line));
+      if (rows.length === count) return rows;
+    }
+    throw new Error(`kerntap tail ended after ${rows.length} lines`);
+  } finally {
+    tail.kill();
+  }
 }
 
 function rowsOf(text: string): Row[] {
