@@ -15,6 +15,8 @@ export interface PublishResponse {
 export interface Rejected {
   readonly streamSeq: bigint;
   readonly reason: string;
+  /** 0n: the whole batch. */
+  readonly events: bigint;
 }
 
 export interface Hello {

@@ -46,7 +46,7 @@ function named(counts: Float64Array, wanted: (name: string) => boolean = () => t
   const out = new Map<string, number>();
   for (const [kind, count] of counts.entries()) {
     const name = KIND_NAMES.get(kind) ?? '';
-    if (count > 0 && wanted(name)) out.set(name, (out.get(name) ?? 0) + count);
+    if (count !== 0 && wanted(name)) out.set(name, (out.get(name) ?? 0) + count);
   }
   return out;
 }

@@ -64,7 +64,7 @@ const WHERE: Readonly<Record<string, string>> = {
 /** For people: a line for each kind, then each loss, then the verdict. */
 export function booksAsTable({ ledger, balance }: Books): string {
   const columns = ['seen', 'suppressed', 'lost', 'delivered', 'inFlight'] as const;
-  const rows = balance.kinds.map((line) => [line.kind, ...columns.map((name) => String(line[name]))]);
+  const rows = balance.kinds.map((line) => [line.kind || '(not known)', ...columns.map((name) => String(line[name]))]);
   const totals = columns.map((name) => String(balance.kinds.reduce((sum, line) => sum + line[name], 0)));
   const table = [['kind', 'seen', 'suppressed', 'lost', 'delivered', 'in flight'], ...rows, ['all', ...totals]];
   const widths = table[0]?.map((_, index) => Math.max(...table.map((row) => (row[index] ?? '').length))) ?? [];

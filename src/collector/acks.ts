@@ -35,7 +35,16 @@ export class Acks {
 
   /** The next batch is refused for good; `taken` follows. */
   reject(reason: string): void {
-    this.#rejected.push({ streamSeq: this.nextSeq, reason: reason.slice(0, REASON_CHARS_MAX) });
+    this.#push(reason, 0n);
+  }
+
+  /** So many events of the next batch are refused for good, the others are taken; `taken` follows. */
+  rejectEvents(reason: string, events: bigint): void {
+    this.#push(reason, events);
+  }
+
+  #push(reason: string, events: bigint): void {
+    this.#rejected.push({ streamSeq: this.nextSeq, reason: reason.slice(0, REASON_CHARS_MAX), events });
   }
 
   /** The next batch was taken or rejected: acknowledge it when `durable` resolves. Rejects as `durable` does. */

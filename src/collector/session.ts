@@ -156,19 +156,25 @@ export class Session {
   async #write(batch: Batch, hello: Peer): Promise<void> {
     const facts = batchNode(batch, hello.node);
     const { node, writer } = facts === hello.node ? hello : this.#peerOf(facts);
+    const refused = new Map<string, bigint>();
+    const refuse = (reason: string): void => {
+      this.#refuse(reason);
+      refused.set(reason, (refused.get(reason) ?? 0n) + 1n);
+    };
     for (const event of rowsOf(batch, node, Date.now())) {
       if ('refused' in event) {
-        this.#refuse(event.refused);
+        refuse(event.refused);
         continue;
       }
       const line = event.line();
       if (line.length > LINE_CHARS_MAX) {
-        this.#refuse('row above 1 MiB');
+        refuse('row above 1 MiB');
         continue;
       }
       if (!this.#store.hasRoom) await this.#store.room();
       writer.append(event.kind, event.timeNs, event.seq, line);
     }
+    for (const [reason, events] of refused) this.#acks.rejectEvents(reason, events);
     this.#counters.batches += 1;
   }
 

@@ -58,7 +58,10 @@ export type ClientState =
 export type Unconfirmed = QueueDepth;
 
 export class PublishClient {
-  /** Events given to `send`, and those confirmed as durable, by kind (event-kinds.ts). */
+  /**
+   * Events given to `send`, and those confirmed as durable, by kind (event-kinds.ts). Slot 0 of the confirmed takes back
+   * what the collector refused of batches of several kinds.
+   */
   readonly accepted = new Float64Array(KIND_SLOTS);
   readonly confirmed = new Float64Array(KIND_SLOTS);
   private current: ClientState = { name: 'idle' };
@@ -71,6 +74,8 @@ export class PublishClient {
   private readonly ackDeadlineMs: number;
   private readonly backoff: Backoff;
   private readonly lost = new DeliveryLosses();
+  /** Events refused of batches in flight that are not confirmed yet, by stream_seq. */
+  private readonly refused = new Map<number, number>();
   private lastStreamSeq = 0;
   private ackedStreamSeq = 0;
   private blocked = false;
@@ -170,6 +175,7 @@ export class PublishClient {
     const { address, credentials: chosen, channelOptions, connectTimeoutMs } = this.options;
     this.lastStreamSeq = 0;
     this.ackedStreamSeq = 0;
+    this.refused.clear();
     this.blocked = false;
     const connection: Connection = new Connection(
       {
@@ -221,14 +227,21 @@ export class PublishClient {
       this.violated(ahead === undefined ? `acknowledged batch ${acked}` : `rejected batch ${ahead.streamSeq}`);
       return;
     }
-    for (const { streamSeq, reason } of response.rejected) {
+    for (const { streamSeq, reason, events: some } of response.rejected) {
+      if (some > 0n) {
+        this.refusedSome(Number(streamSeq), Number(some), reason);
+        continue;
+      }
       const rejected = this.queue.take(Number(streamSeq));
       if (rejected === undefined) continue;
       const { firstSeq, events } = rejected.batch;
       this.lost.add('collector', 'rejected', rejected.batch);
       this.log.warn({ reason, first_seq: firstSeq, events }, 'the collector refused a batch');
     }
-    for (const { batch } of this.queue.confirm(acked)) addKinds(this.confirmed, batch.kinds);
+    for (const { batch, streamSeq } of this.queue.confirm(acked)) {
+      addKinds(this.confirmed, batch.kinds);
+      this.bookRefused(batch, streamSeq);
+    }
     if (acked > this.ackedStreamSeq || response.rejected.length > 0) {
       this.ackedStreamSeq = Math.max(acked, this.ackedStreamSeq);
       this.backoff.reset();
@@ -236,6 +249,22 @@ export class PublishClient {
     }
     this.pump();
     if (this.queue.depth.batches === 0) this.settled?.();
+  }
+
+  /** Booked when the batch is confirmed: one that is sent again is answered again. */
+  private refusedSome(streamSeq: number, events: number, reason: string): void {
+    if (streamSeq <= this.ackedStreamSeq) return;
+    if (!this.refused.has(streamSeq)) this.log.warn({ reason, events }, 'the collector refused events of a batch');
+    this.refused.set(streamSeq, (this.refused.get(streamSeq) ?? 0) + events);
+  }
+
+  private bookRefused(batch: EncodedBatch, streamSeq: number): void {
+    const told = this.refused.get(streamSeq);
+    if (told === undefined) return;
+    this.refused.delete(streamSeq);
+    const events = Math.min(told, batch.events);
+    const slot = this.lost.addSome('collector', 'refused_event', batch, events);
+    this.confirmed[slot] = (this.confirmed[slot] as number) - events;
   }
 
   /** A collector that counts wrong must not make batches vanish: what it confirmed up to here stays, the rest goes again. */

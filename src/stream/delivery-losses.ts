@@ -7,6 +7,7 @@ import { KIND_NAMES, KIND_SLOTS } from './event-kinds.ts';
 export interface DeliveryLoss {
   readonly stage: 'queue' | 'collector';
   readonly reason: string;
+  /** '' : not known. */
   readonly kind: string;
   /** Events in this run; only grows. */
   readonly total: number;
@@ -22,13 +23,18 @@ export class DeliveryLosses {
 
   /** Counts a whole batch. */
   add(stage: DeliveryLoss['stage'], reason: string, batch: EncodedBatch): void {
-    const key = `${stage} ${reason}`;
-    let entry = this.entries.get(key);
-    if (entry === undefined) {
-      entry = { stage, reason, kinds: new Float64Array(KIND_SLOTS) };
-      this.entries.set(key, entry);
+    addKinds(this.kindsOf(stage, reason), batch.kinds);
+  }
+
+  /** Counts so many events of a batch, by kind where it has one kind alone; returns the kind's slot, else 0. */
+  addSome(stage: DeliveryLoss['stage'], reason: string, batch: EncodedBatch, events: number): number {
+    const kinds = this.kindsOf(stage, reason);
+    let slot = 0;
+    for (const [kind, count] of batch.kinds.entries()) {
+      if (count === batch.events) slot = kind;
     }
-    addKinds(entry.kinds, batch.kinds);
+    kinds[slot] = (kinds[slot] as number) + events;
+    return slot;
   }
 
   /** One line for each stage, reason and kind that lost something. */
@@ -36,9 +42,20 @@ export class DeliveryLosses {
     const out: DeliveryLoss[] = [];
     for (const { stage, reason, kinds } of this.entries.values()) {
       for (const [kind, total] of kinds.entries()) {
-        if (total > 0) out.push({ stage, reason, kind: KIND_NAMES.get(kind) ?? `kind_${kind}`, total });
+        if (total > 0)
+          out.push({ stage, reason, kind: kind === 0 ? '' : (KIND_NAMES.get(kind) ?? `kind_${kind}`), total });
       }
     }
     return out;
+  }
+
+  private kindsOf(stage: DeliveryLoss['stage'], reason: string): Float64Array {
+    const key = `${stage} ${reason}`;
+    let entry = this.entries.get(key);
+    if (entry === undefined) {
+      entry = { stage, reason, kinds: new Float64Array(KIND_SLOTS) };
+      this.entries.set(key, entry);
+    }
+    return entry.kinds;
   }
 }

@@ -31,6 +31,7 @@ export interface BalanceInput {
 }
 
 export interface KindBalance {
+  /** '' : not known; what of the delivered above the collector refused. */
   readonly kind: string;
   readonly seen: number;
   readonly suppressed: number;
@@ -85,6 +86,11 @@ export function balanceOf(now: BalanceInput): Balance {
       delivered,
       inFlight: line.emitted - lostLater - delivered,
     });
+  }
+  // Of batches of several kinds: their kinds' lines have them as delivered.
+  const takenBack = at(confirmed, '');
+  if (takenBack !== 0) {
+    kinds.push({ kind: '', seen: 0, suppressed: 0, lost: at(undelivered, ''), delivered: takenBack, inFlight: 0 });
   }
   // What a policy suppressed was taken from the rings first.
   const waiting = emittedAll + policyAll - now.drained - now.skipped;

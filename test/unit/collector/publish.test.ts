@@ -204,6 +204,12 @@ describe('what a peer may get wrong', () => {
       'time out of range': 1,
     });
     expect(rowsUnder(out, true).map((row) => row['seq'])).toEqual([1, 7]);
+    // The peer is told, with the acknowledgement, how many of its batch are missing.
+    const told = agent.responses.flatMap(({ ackedStreamSeq, rejected }) =>
+      rejected.map((entry) => ({ ackedStreamSeq, ...entry })),
+    );
+    expect(told.map(({ reason }) => reason).sort()).toEqual(Object.keys(collector.stats().eventsRefused).sort());
+    for (const entry of told) expect(entry).toMatchObject({ ackedStreamSeq: 1n, streamSeq: 1n, events: 1n });
   });
 
   test('a row that a hostile dictionary blows up is refused', async () => {

@@ -114,7 +114,10 @@ describe('the service', () => {
   });
 
   test('answers round trip', () => {
-    const rejected = [{ streamSeq: 2n ** 60n, reason: 'no' }];
+    const rejected = [
+      { streamSeq: 2n ** 60n, reason: 'no', events: 0n },
+      { streamSeq: 3n, reason: 'some', events: 2n ** 40n },
+    ];
     const response = decodePublishResponse(encodePublishResponse({ ackedStreamSeq: 2n ** 61n, rejected }));
     expect(response).toMatchObject({ ackedStreamSeq: 2n ** 61n, rejected });
   });

@@ -199,6 +199,45 @@ describe('PublishClient', () => {
     expect(total(client.confirmed)).toBe(6);
   });
 
+  it('counts events that were refused of a batch that was taken, once, when it is confirmed', async () => {
+    let broken = false;
+    const { client, send } = await rig((seen, index) => {
+      const seq = BigInt(index + 1);
+      if (index === 1 && !broken) {
+        // Told without its acknowledgement, and then told again on the next stream.
+        broken = true;
+        seen.call.write({ ackedStreamSeq: 1n, rejected: [{ streamSeq: 2n, reason: 'x', events: 1n }] });
+        seen.call.emit('error', Object.assign(new Error('gone'), { code: status.UNAVAILABLE, details: 'gone' }));
+        return;
+      }
+      const rejected = [
+        { streamSeq: seq, reason: 'row above 1 MiB', events: 1n },
+        { streamSeq: seq, reason: 'time out of range', events: 1n },
+        { streamSeq: 0n, reason: 'of no batch', events: 3n },
+      ];
+      seen.call.write({ ackedStreamSeq: seq, rejected: index === 0 ? rejected : [] });
+    });
+    for (let i = 0; i < 3; i++) send();
+    await until(() => client.depth.batches === 0);
+    const [loss, ...more] = client.losses();
+    expect(more).toEqual([]);
+    expect(loss).toMatchObject({ stage: 'collector', reason: 'refused_event', kind: 'file.open' });
+    // Two of the first batch on each of the two streams.
+    expect(loss?.total).toBe(4);
+    expect(total(client.confirmed)).toBe(9 - 4);
+  });
+
+  it('never counts more than the batch has, whatever the collector says', async () => {
+    const { client, send } = await rig((seen, index) => {
+      const seq = BigInt(index + 1);
+      seen.call.write({ ackedStreamSeq: seq, rejected: [{ streamSeq: seq, reason: 'x', events: 2n ** 60n }] });
+    });
+    for (let i = 0; i < 2; i++) send();
+    await until(() => client.depth.batches === 0);
+    expect(client.losses()).toEqual([{ stage: 'collector', reason: 'refused_event', kind: 'file.open', total: 6 }]);
+    expect(total(client.confirmed)).toBe(0);
+  });
+
   it('drops the oldest whole batches beyond its memory, counted, while there is no collector', async () => {
     const { collector, client, send } = await rig(acknowledge, { queueBytes: 64 * 1024 });
     collector.stop();

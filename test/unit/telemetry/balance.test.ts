@@ -64,6 +64,14 @@ describe('the balance', () => {
     expect(gaps).toContainEqual({ at, events });
   });
 
+  it('takes back what the collector refused of batches of several kinds', () => {
+    const confirmed = new Map([...BOOKS.confirmed, ['', -3]] as const);
+    const undelivered = new Map([...BOOKS.undelivered, ['', 3]] as const);
+    const { kinds, balances } = balanceOf({ ...BOOKS, confirmed, undelivered });
+    expect(balances).toBe(true);
+    expect(kinds.at(-1)).toEqual({ kind: '', seen: 0, suppressed: 0, lost: 3, delivered: -3, inFlight: 0 });
+  });
+
   it('finds an act that no counter of the kernel explains', () => {
     const line = { seen: 12, emitted: 10, suppressed: {}, lost: {}, notes: {} };
     const ledger = { ...BOOKS.ledger, kinds: { ...BOOKS.ledger.kinds, 'process.exec': line } };
