@@ -26,7 +26,8 @@ beforeAll(async () => {
   agent = await RunningAgent.start({ flags: ['--config', volume.file] });
 });
 
-afterAll(() => {
+afterAll(async () => {
+  await agent?.stop();
   agent?.clean();
   volume?.remove();
   for (const group of groups) group.remove();

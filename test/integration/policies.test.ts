@@ -77,6 +77,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await agent?.stop();
   agent?.clean();
   await kubelet?.close();
   volume?.remove();

@@ -46,6 +46,7 @@ export class RunningAgent {
   readonly #probe: ControlGroup;
   #marks = 0;
   #ended: Promise<number> | null = null;
+  #stopped: Promise<number> | undefined;
 
   private constructor(child: ChildProcess, pid: number, dir: string) {
     this.#child = child;
@@ -164,8 +165,13 @@ export class RunningAgent {
     return programPath('sentinel');
   }
 
-  /** Stops it in order; gives its exit code. */
-  async stop(): Promise<number> {
+  /** Stops it in order; gives its exit code. A second call gives the first's. */
+  stop(): Promise<number> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<number> {
     process.kill(this.pid, 'SIGTERM');
     const code = (await this.#ended) ?? -1;
     this.rows();

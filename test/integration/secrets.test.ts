@@ -20,7 +20,8 @@ beforeAll(async () => {
   agent = await RunningAgent.start({ flags: ['--config', volume.file], keepStdout: true });
 });
 
-afterAll(() => {
+afterAll(async () => {
+  await agent?.stop();
   agent?.clean();
   volume?.remove();
 });
