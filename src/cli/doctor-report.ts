@@ -1,11 +1,12 @@
 import type { Check, Verdict } from '../kernel/requirements.ts';
 
-/** One probe as a trial load found it: the words of kerntap.v1.Probe. */
+/** One probe as a trial load found it, or a running agent has it: the words of kerntap.v1.Probe. */
 export interface ProbeFinding {
   readonly kind: string;
   /** trampoline, syscall, raw, tracker; empty: none loads. */
   readonly tier: string;
-  readonly state: 'on' | 'failed';
+  /** off: by the settings of the agent that runs. */
+  readonly state: 'on' | 'off' | 'failed';
   /** Why it failed, or why not a better tier; empty otherwise. */
   readonly reason: string;
 }
@@ -16,9 +17,9 @@ export interface Report {
   readonly probes: readonly ProbeFinding[];
 }
 
-/** A problem, or no probe that works: the tap cannot run. */
+/** A problem, or only probes that fail: the tap cannot run. */
 export function canRun({ checks, probes }: Report): boolean {
-  return !checks.some(({ verdict }) => verdict === 'problem') && probes.some(({ state }) => state === 'on');
+  return !checks.some(({ verdict }) => verdict === 'problem') && probes.some(({ state }) => state !== 'failed');
 }
 
 /** It runs, with less than a better equipped node offers. */
@@ -34,6 +35,8 @@ export function reportAsJson(report: Report): string {
 
 const marks: Readonly<Record<Verdict, string>> = { ok: '✓', warning: '!', problem: '✗', unknown: '-' };
 
+const PROBE_MARKS: Readonly<Record<ProbeFinding['state'], string>> = { on: '✓', off: '-', failed: '✗' };
+
 /** A table: one line a check, a remedy below what needs one, the probes, and the sum of it. */
 export function reportAsTable(report: Report): string {
   const { checks, probes } = report;
@@ -45,7 +48,7 @@ export function reportAsTable(report: Report): string {
   }
   if (probes.length > 0) lines.push('', 'Probes');
   for (const { kind, tier, state, reason } of probes) {
-    lines.push(`${state === 'on' ? '✓' : '✗'} ${kind.padEnd(width)}${tier || 'none'}`);
+    lines.push(`${PROBE_MARKS[state]} ${kind.padEnd(width)}${state === 'off' ? 'off' : tier || 'none'}`);
     if (reason !== '') lines.push(`    ${reason}`);
   }
   lines.push('', summary(report));

@@ -1,6 +1,8 @@
 import os from 'node:os';
+import { LOCAL_SOCKET } from '../agent/local-socket.ts';
 import { readFeatures } from '../kernel/features.ts';
 import { type Check, checkFeatures } from '../kernel/requirements.ts';
+import { askRunning } from './doctor-live.ts';
 import { checkCollector, checkKubelet } from './doctor-peers.ts';
 import { tryProbes } from './doctor-probes.ts';
 import { canRun, reportAsJson, reportAsTable } from './doctor-report.ts';
@@ -19,14 +21,19 @@ const FLAGS = {
   'node-name': { type: 'string', value: 'NAME', help: 'Kubernetes name of this node ($NODE_NAME, else the host name)' },
   proc: { type: 'string', value: 'DIR', help: "the host's /proc (/proc)" },
   cgroup: { type: 'string', value: 'DIR', help: 'mount point of the cgroup v2 hierarchy (found in the mounts)' },
-  'bpf-dir': { type: 'string', value: 'DIR', help: 'folder of the BPF objects (the built-in ones)' },
+  socket: {
+    type: 'string',
+    value: 'PATH',
+    help: `ask the agent that runs here, off: try the probes beside it (${LOCAL_SOCKET})`,
+  },
+  'bpf-dir': { type: 'string', value: 'DIR', help: 'try the BPF objects of this folder (the built-in ones)' },
   help: { type: 'boolean', help: 'print this text' },
 } as const satisfies FlagSpecs;
 
 const HELP = `Usage: kerntap doctor [FLAGS]
 
-Tells what this node offers, which form each probe takes here, and what to do about what is missing. To find out, every
-probe is loaded, attached for a moment and taken out again. Exit code: 0 kerntap can run (also with less than it could),
+Tells what this node offers, which form each probe takes here, and what to do about what is missing. An agent that runs
+here is asked for its probes; where there is none, every probe is loaded, attached for a moment and taken out again. Exit code: 0 kerntap can run (also with less than it could),
 1 it cannot, 2 usage.
 
 Flags (defaults in brackets):
@@ -43,8 +50,11 @@ export async function run(args: readonly string[]): Promise<number> {
   const peers = [collectorCheck(values), kubeletCheck(values)];
   const checks = checkFeatures(readFeatures({ proc: text(values, 'proc'), cgroup: text(values, 'cgroup') }));
   const hopeless = checks.some(({ verdict }) => verdict === 'problem');
+  const objects = text(values, 'bpf-dir');
+  const socket = text(values, 'socket') ?? LOCAL_SOCKET;
+  const running = socket === 'off' || objects !== undefined ? undefined : await askRunning(socket);
   // what the kernel says of a trial on such a node only hides the cause
-  const trial = hopeless ? { checks: [], probes: [] } : tryProbes(text(values, 'bpf-dir'));
+  const trial = running ?? (hopeless ? { checks: [], probes: [] } : tryProbes(objects));
   const report = { checks: [...checks, ...trial.checks, ...(await Promise.all(peers))], probes: trial.probes };
   process.stdout.write(values['json'] ? `${reportAsJson(report)}\n` : reportAsTable(report));
   return canRun(report) ? 0 : 1;

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { LocalSocket } from '../../../src/agent/local-socket.ts';
 import { run } from '../../../src/cli/doctor.ts';
+import { askRunning } from '../../../src/cli/doctor-live.ts';
 import { UsageError } from '../../../src/cli/flags.ts';
 import { nodeTree } from '../kernel/node-tree.ts';
 
@@ -35,11 +37,40 @@ describe('kerntap doctor', () => {
     expect(stdout()).toContain('--bpf-dir DIR');
   });
 
+  it('asks the agent that runs here for its probes and its health', async () => {
+    const path = join(nodeTree({ files: {} }), 'agent.sock');
+    const probes = [
+      { name: 'file.open', tier: 'syscall', state: 'on', reason: '' },
+      { name: 'file.close', tier: '', state: 'failed', reason: 'EPERM' },
+      { name: 'socket.accept', tier: '', state: 'off', reason: '' },
+    ];
+    const finding = { part: 'probe', name: 'file.close', reason: 'EPERM' };
+    const health = { status: 'degraded', failed: [], degraded: [finding] };
+    const local = await LocalSocket.open({
+      path,
+      answers: {
+        ledger: () => ({}),
+        status: () => ({ version: '1.2.3', uptime_s: 5, health, probes }),
+        tail: () => ({ close: () => {} }),
+      },
+    });
+    onTestFinished(() => local.close());
+    const stdout = captureStdout();
+    await run(['--json', '--socket', path]);
+    const report = JSON.parse(stdout());
+    expect(report.probes).toEqual(probes.map(({ name, ...rest }) => ({ kind: name, ...rest })));
+    expect(report.checks.find(({ id }: { id: string }) => id === 'agent')).toMatchObject({
+      verdict: 'warning',
+      value: '1.2.3, up 5 s, degraded; probe file.close: EPERM',
+    });
+    expect(await askRunning(`${path}.none`)).toBeUndefined();
+  });
+
   it('exits with 1, the problem and its remedy on a node that cannot run a tap', async () => {
     const files = { 'proc/self/status': 'CapEff:\t0000000000000000\n' };
     const proc = join(nodeTree({ files }), 'proc');
     const stdout = captureStdout();
-    expect(await run(['--json', '--proc', proc])).toBe(1);
+    expect(await run(['--json', '--proc', proc, '--socket', 'off'])).toBe(1);
     const report = JSON.parse(stdout());
     expect(report).toMatchObject({ schema: 1, can_run: false, probes: [] });
     const problem = report.checks.find(({ id }: { id: string }) => id === 'capabilities');

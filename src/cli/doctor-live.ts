@@ -1,0 +1,51 @@
+import type { Check } from '../kernel/requirements.ts';
+import type { ProbeFinding } from './doctor-report.ts';
+import { askAgent, LocalError } from './local-client.ts';
+
+/** What a running agent answers to {ask: status}, as far as it is needed here. */
+interface Status {
+  readonly version: string;
+  readonly uptime_s: number;
+  readonly health: {
+    readonly status: 'ok' | 'degraded' | 'failed';
+    readonly failed: readonly Finding[];
+    readonly degraded: readonly Finding[];
+  };
+  readonly probes: readonly { name: string; tier: string; state: ProbeFinding['state']; reason: string }[];
+}
+
+interface Finding {
+  readonly part: string;
+  readonly name?: string;
+  readonly reason: string;
+}
+
+const ANSWER_MS = 3000;
+
+/** What the agent on this socket says of itself and of its probes; undefined: none answers. */
+export async function askRunning(socketPath: string): Promise<{ checks: Check[]; probes: ProbeFinding[] } | undefined> {
+  try {
+    for await (const line of askAgent(socketPath, { ask: 'status' }, AbortSignal.timeout(ANSWER_MS))) {
+      return reading(JSON.parse(line) as Status);
+    }
+  } catch (error) {
+    if (!(error instanceof LocalError)) throw error;
+  }
+  return undefined;
+}
+
+function reading({ version, uptime_s, health, probes }: Status): { checks: Check[]; probes: ProbeFinding[] } {
+  const findings = [...health.failed, ...health.degraded];
+  const told = findings.map(({ part, name, reason }) => `${part}${name === undefined ? '' : ` ${name}`}: ${reason}`);
+  const check: Check = {
+    id: 'agent',
+    title: 'Running agent',
+    verdict: health.status === 'ok' ? 'ok' : 'warning',
+    value: [`${version}, up ${uptime_s} s, ${health.status}`, ...told].join('; '),
+    remedy: health.status === 'ok' ? '' : 'its log says more',
+  };
+  return {
+    checks: [check],
+    probes: probes.map(({ name, tier, state, reason }) => ({ kind: name, tier, state, reason })),
+  };
+}
