@@ -91,9 +91,18 @@ describe('helm install with the defaults', () => {
     SLOW_MS + 60_000,
   );
 
-  it('shows it live in the pod by kerntap tail, filtered, and its books by kerntap ledger', async () => {
+  it('is read without a shell: live by kerntap tail, stored by kerntap collector cat, its books by kerntap ledger', async () => {
     const rows = await tailed(product, 3, '--pod', 'busy', '--kinds', 'process.exec');
     for (const row of rows) expect(row).toMatchObject({ kind: 'process.exec', k8s_pod_name: 'busy' });
+    const cat = ['kerntap', 'collector', 'cat', '--pod', 'busy', '--kind', 'socket', '--limit', '3'];
+    const lines = await cluster.kubectl('exec', '-n', namespace, product.collector, '-c', 'collector', '--', ...cat);
+    const stored: Row[] = lines
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(stored.map((row) => [row['k8s_pod_name'], /^socket\./.test(String(row['kind']))])).toEqual(
+      Array(3).fill(['busy', true]),
+    );
     const ask = ['exec', '-n', namespace, product.agent, '-c', 'agent', '--', 'kerntap', 'ledger', '--json'];
     const { balance } = await cluster.waitFor('books that balance', async () =>
       JSON.parse(await cluster.kubectl(...ask)),

@@ -67,6 +67,20 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
+{{/* Four fifths of a size in Mi, Gi or Ti: the rest is for files that are still written, which retention leaves. */}}
+{{- define "kerntap.collector.retainBytes" -}}
+{{- $size := ternary .Values.collector.persistence.size .Values.collector.emptyDirSizeLimit .Values.collector.persistence.enabled | toString }}
+{{- if .Values.collector.retention.bytes }}
+{{- .Values.collector.retention.bytes }}
+{{- else if regexMatch "^[0-9]+[MGT]i$" $size }}
+{{- $mebibytes := dict "Mi" 1 "Gi" 1024 "Ti" 1048576 }}
+{{- $unit := substr (sub (len $size) 2 | int) (len $size) $size }}
+{{- printf "%dMi" (div (mul (trimSuffix $unit $size | int64) (get $mebibytes $unit) 4) 5) }}
+{{- else }}
+{{- fail (printf "collector.retention.bytes is needed: the volume's size %s is not a whole number of Mi, Gi or Ti" $size) }}
+{{- end }}
+{{- end }}
+
 {{/* What the agent reads at its start only: a change of it restarts the pods, a change of the rest does not. */}}
 {{- define "kerntap.startSettings" -}}
 {{- with .Values.clusterName }}

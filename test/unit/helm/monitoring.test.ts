@@ -46,6 +46,8 @@ describe('rules and dashboard', () => {
       'KerntapMetadataStale',
       'KerntapReloadFailed',
       'KerntapNotDelivering',
+      'KerntapCollectorBlocked',
+      'KerntapBatchesRejected',
     ]);
   });
 });
