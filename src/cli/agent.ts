@@ -143,7 +143,7 @@ export function agentOptions(
     metricsListen: settings.metrics.listen === 'off' ? undefined : settings.metrics.listen,
     socketPath: socket === 'off' ? undefined : path.resolve(socket),
     json: values['json'] === true,
-    ringBytes: ringBytes(values, 'ring-bytes', 16 << 20),
+    ringBytes: ringBytes(values, 'ring-bytes', 8 << 20),
     processRingBytes: ringBytes(values, 'process-ring-bytes', 4 << 20),
     procDir: text(values, 'proc') ?? '/proc',
     cgroupDir: text(values, 'cgroup'),

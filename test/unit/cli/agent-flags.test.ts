@@ -22,7 +22,7 @@ describe('the flags of kerntap agent', () => {
       collector: 'collector:4750',
       nodeName: 'node-7',
       clusterName: '',
-      ringBytes: 16 << 20,
+      ringBytes: 8 << 20,
       procDir: '/proc',
       config: undefined,
       settings: {
