@@ -238,6 +238,7 @@ int main(void)
 	FIELD(kt_config, failed_opens);
 	FIELD(kt_config, unix_mode);
 	FIELD(kt_config, policies);
+	FIELD(kt_config, port_filter);
 	FIELD(kt_config, raw_kinds);
 	FIELD(kt_config, container_interval_ns);
 	FIELD(kt_config, node_interval_ns);

@@ -312,7 +312,8 @@ struct kt_config {
 	__kt_u8 failed_opens;	/* 1: opens that fail are events too */
 	__kt_u8 unix_mode;	/* enum kt_unix_mode */
 	__kt_u8 policies;	/* 1: map kt_policies is consulted; a cgroup without a policy is traced */
-	__kt_u8 pad[4];
+	__kt_u8 port_filter;	/* 1: map kt_ports is consulted */
+	__kt_u8 pad[3];
 	__kt_u32 raw_kinds; /* bit per kind that is taken at raw sys_enter/sys_exit: the others of a dispatcher's kinds have
 			     * another tier, and must not be told twice */
 	__kt_u32 pad2;

@@ -47,8 +47,21 @@ INLINE int kind_on(u32 kind)
 /* Reserved with one test for NULL, on the spot: a second one after a function's return leaks for the verifier of 5.10. */
 #define KT_SOCKET_RECORD (sizeof(struct kt_head) + sizeof(struct kt_socket))
 
+INLINE int is_port_ignored(u32 port)
+{
+	return port && bpf_map_lookup_elem(&kt_ports, &port) != NULL;
+}
+
 INLINE void socket_submit(struct kt_head *head, struct kt_act *act)
 {
+	struct kt_socket *body = (struct kt_socket *)(head + 1);
+
+	if (act->cfg->port_filter && (is_port_ignored(body->remote_port) || is_port_ignored(body->local_port) ||
+				      is_port_ignored(body->asked_port))) {
+		bpf_ringbuf_discard(head, BPF_RB_NO_WAKEUP);
+		count(act->counts, KT_FILTERED);
+		return;
+	}
 	head->len = KT_SOCKET_RECORD;
 	bpf_ringbuf_submit(head, BPF_RB_NO_WAKEUP);
 	count(act->counts, KT_EMITTED);

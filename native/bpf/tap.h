@@ -146,6 +146,13 @@ struct {
 	__type(key, u32);
 	__type(value, struct kt_proc);
 } kt_procs SEC(".maps");
+/* key: port in host order: connections with it at either end are no events */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u32);
+	__type(value, u8);
+} kt_ports SEC(".maps");
 /* key: container's root cgroup id, or the cgroup's own outside of containers; value: see bucket_take */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

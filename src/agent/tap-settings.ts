@@ -19,7 +19,7 @@ export function kindsOf({ probes }: Settings): number[] {
   });
 }
 
-export function tapConfigOf({ probes, failedOpens, argv, env, budgets }: Settings): TapConfig {
+export function tapConfigOf({ probes, failedOpens, argv, env, budgets, ignoredPorts }: Settings): TapConfig {
   return {
     ...DEFAULT_TAP_CONFIG,
     argvCap: argv.capBytes,
@@ -27,6 +27,7 @@ export function tapConfigOf({ probes, failedOpens, argv, env, budgets }: Setting
     openMode: probes['file.open'],
     failedOpens,
     unixMode: probes['socket.unix'],
+    ignoredPorts,
     budgets: {
       containerPerSecond: budgets.containerEventsPerSecond,
       nodePerSecond: budgets.nodeEventsPerSecond,

@@ -164,6 +164,13 @@ export const SETTING_KEYS = {
     default: DEFAULT_SENSITIVE_SOCKETS,
     about: 'AF_UNIX sockets whose connections are events.',
   },
+  ignoredPorts: {
+    type: 'list',
+    of: { type: 'integer', min: 1, max: 65535, about: 'A port of TCP or UDP.' },
+    max: 1024,
+    default: [],
+    about: 'Connections and listeners with one of these ports at either end are no events.',
+  },
   policies: {
     type: 'list',
     of: RULE,

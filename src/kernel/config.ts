@@ -30,7 +30,12 @@ export interface TapConfig {
   readonly failedOpens: boolean;
   readonly unixMode: keyof typeof UNIX_MODES;
   readonly budgets: Budgets;
+  /** Connections with one of these ports at either end are no events; at most PORTS_MAX. */
+  readonly ignoredPorts: readonly number[];
 }
+
+/** Entries of map kt_ports (bpf/tap.h). */
+export const PORTS_MAX = 1024;
 
 /** Events a second that are let through in the long run; 0: no limit. What exceeds them is shed, files first. */
 export interface Budgets {
@@ -48,6 +53,7 @@ export const DEFAULT_TAP_CONFIG: TapConfig = {
   failedOpens: false,
   unixMode: 'sensitive',
   budgets: { containerPerSecond: 0, nodePerSecond: 0, burstSeconds: 10 },
+  ignoredPorts: [],
 };
 
 /** What the tap itself knows beside the settings. Kinds are bits by number. */
@@ -72,6 +78,10 @@ export function encodeConfig(config: TapConfig, state: TapState, into: Uint8Arra
   view.setUint8(CONFIG.failed_opens, config.failedOpens ? 1 : 0);
   view.setUint8(CONFIG.unix_mode, UNIX_MODES[config.unixMode]);
   view.setUint8(CONFIG.policies, state.policies ? 1 : 0);
+  view.setUint8(CONFIG.port_filter, config.ignoredPorts.length > 0 ? 1 : 0);
+  if (config.ignoredPorts.length > PORTS_MAX || !config.ignoredPorts.every(isPort)) {
+    throw new RangeError(`ignoredPorts: not up to ${PORTS_MAX} whole numbers from 1 to 65535`);
+  }
   view.setUint32(CONFIG.raw_kinds, state.rawKinds, true);
   const { containerPerSecond, nodePerSecond, burstSeconds } = config.budgets;
   view.setBigUint64(CONFIG.container_interval_ns, intervalNs('containerPerSecond', containerPerSecond), true);
@@ -80,6 +90,10 @@ export function encodeConfig(config: TapConfig, state: TapState, into: Uint8Arra
     throw new RangeError(`burstSeconds: ${burstSeconds} is not a number of seconds from 0 to 3600`);
   }
   view.setBigUint64(CONFIG.burst_ns, BigInt(Math.round(burstSeconds * 1e9)), true);
+}
+
+function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 1 && port <= 65535;
 }
 
 /** Nanoseconds between two events at the sustained rate. */

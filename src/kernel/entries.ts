@@ -44,10 +44,10 @@ export function encodeCgroupInfo(rootId: bigint): Uint8Array {
   return value;
 }
 
-/** Key of map kt_procs. */
-export function encodeTgid(tgid: number): Uint8Array {
+/** Key of maps kt_procs (a tgid) and kt_ports (a port). */
+export function encodeNumber(number: number): Uint8Array {
   const key = new Uint8Array(4);
-  new DataView(key.buffer).setUint32(0, tgid, true);
+  new DataView(key.buffer).setUint32(0, number, true);
   return key;
 }
 

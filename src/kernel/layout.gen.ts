@@ -228,6 +228,7 @@ export const CONFIG = {
   failed_opens: 25,
   unix_mode: 26,
   policies: 27,
+  port_filter: 28,
   raw_kinds: 32,
   container_interval_ns: 40,
   node_interval_ns: 48,

@@ -4,8 +4,8 @@ import {
   type CgroupPolicy,
   encodeCgroupId,
   encodeCgroupInfo,
+  encodeNumber,
   encodePolicy,
-  encodeTgid,
   withEntryInit,
 } from './entries.ts';
 import { reasonOf } from './failure.ts';
@@ -51,6 +51,7 @@ export class KernelTap implements EventSource {
   readonly #followed = new Set<string>();
   #config: TapConfig;
   #prefixKeys: Uint8Array[] = [];
+  #ports: ReadonlySet<number> = new Set();
   #prefixGeneration = 0;
 
   /** @throws TapOpenError; RangeError for settings that cannot be */
@@ -88,6 +89,8 @@ export class KernelTap implements EventSource {
     );
     this.#config = config;
     identify(addon, handle);
+    encodeConfig(config, this.#state(), new Uint8Array(CONFIG.SIZE));
+    this.#writePorts(config.ignoredPorts);
     this.#writeConfig();
     this.setSensitive(sensitive);
     attachTrackers(addon, handle, objectDir, variant);
@@ -140,6 +143,7 @@ export class KernelTap implements EventSource {
     const before = this.#config;
     if (config.failedOpens && !before.failedOpens) this.#followFailedOpens(true);
     this.#config = config;
+    this.#writePorts(config.ignoredPorts);
     this.#writeConfig();
     if (!config.failedOpens && before.failedOpens) this.#followFailedOpens(false);
   }
@@ -187,7 +191,7 @@ export class KernelTap implements EventSource {
    * where the kernel side does not know that very process in that container. The tgid is of the initial namespace.
    */
   markInit(process: { readonly tgid: number; readonly startTicks: number; readonly rootId: bigint }): boolean {
-    const key = encodeTgid(process.tgid);
+    const key = encodeNumber(process.tgid);
     const known = this.#addon.lookupMap(this.#handle, 'kt_procs', key);
     const marked = known === null ? undefined : withEntryInit(known, process);
     if (marked !== undefined) this.#addon.updateMap(this.#handle, 'kt_procs', key, marked);
@@ -243,6 +247,18 @@ export class KernelTap implements EventSource {
         .flatMap((one) => one.likelyPrograms(this.#config.failedOpens)),
       ...SNAPSHOTS.filter((snapshot) => snapshot.family === family).map(({ program }) => program),
     ];
+  }
+
+  #writePorts(ports: readonly number[]): void {
+    const wanted = new Set(ports);
+    for (const port of wanted) {
+      if (!this.#ports.has(port))
+        this.#addon.updateMap(this.#handle, 'kt_ports', encodeNumber(port), new Uint8Array([1]));
+    }
+    for (const port of this.#ports) {
+      if (!wanted.has(port)) this.#addon.deleteMap(this.#handle, 'kt_ports', encodeNumber(port));
+    }
+    this.#ports = wanted;
   }
 
   #followFailedOpens(failedOpens: boolean): void {

@@ -16,6 +16,10 @@ import {
   KT_PROCESS_EXEC,
   KT_PROCESS_IMAGE,
   KT_SELF,
+  KT_SOCKET_ACCEPT,
+  KT_SOCKET_CLOSE,
+  KT_SOCKET_CONNECT,
+  KT_SOCKET_LISTEN,
 } from '../../src/kernel/layout.gen.ts';
 import { KernelTap } from '../../src/kernel/tap.ts';
 import { counterOf, drainAll, drainOnce, type Seen } from './kernel-drain.ts';
@@ -108,6 +112,32 @@ test('what this process opens itself is counted, not told', () => {
   for (let i = 0; i < 100; i++) readFileSync('/etc/hostname');
   expect(counterOf(tap, KT_FILE_OPEN, KT_SELF) - before).toBeGreaterThanOrEqual(100n);
   expect(drainAll(tap).filter(({ tgid, kind }) => tgid === process.pid && kind === KT_FILE_OPEN)).toEqual([]);
+});
+
+test('connections with an ignored port are no events at either end, counted, while others are', () => {
+  const tap = openTap(KT_SOCKET_CONNECT, KT_SOCKET_LISTEN, KT_SOCKET_ACCEPT, KT_SOCKET_CLOSE);
+  const talk = (port: number) => {
+    // One connection, closed by both ends before the process ends.
+    const script = `
+      const net = require('node:net');
+      const server = net.createServer((end) => end.on('end', () => end.end()).resume());
+      server.listen(${port}, '127.0.0.1', () => {
+        const client = net.connect(${port}, '127.0.0.1', () => client.end());
+        client.resume().on('close', () => server.close());
+      });`;
+    const { pid, status } = spawnSync(process.execPath, ['-e', script]);
+    expect(status).toBe(0);
+    const kinds = drainAll(tap).flatMap((one) => (one.tgid === pid && one.kind >= KT_SOCKET_CONNECT ? [one.kind] : []));
+    return kinds.filter((kind) => kind <= KT_SOCKET_CLOSE).toSorted();
+  };
+  const all = [KT_SOCKET_CONNECT, KT_SOCKET_ACCEPT, KT_SOCKET_LISTEN, KT_SOCKET_CLOSE, KT_SOCKET_CLOSE];
+  expect(talk(45671)).toEqual(all);
+  tap.configure({ ...DEFAULT_TAP_CONFIG, ignoredPorts: [45671, 9] });
+  const filtered = counterOf(tap, KT_SOCKET_CLOSE, KT_FILTERED);
+  expect([talk(45671), talk(45672)]).toEqual([[], all]);
+  expect(Number(counterOf(tap, KT_SOCKET_CLOSE, KT_FILTERED) - filtered)).toBeGreaterThanOrEqual(2);
+  tap.configure(DEFAULT_TAP_CONFIG);
+  expect(talk(45671)).toEqual(all);
 });
 
 describe('images', () => {

@@ -15,6 +15,7 @@ test('a configuration is the struct of record.h, the process key left as it was'
     failedOpens: true,
     unixMode: 'all',
     budgets: { containerPerSecond: 1000, nodePerSecond: 0, burstSeconds: 10 },
+    ignoredPorts: [22],
   } as const;
   encodeConfig(config, { enabledKinds: 0x80000402, rawKinds: 0x400, policies: true }, bytes);
   expect(Buffer.from(bytes).toString('hex')).toBe(
@@ -23,7 +24,7 @@ test('a configuration is the struct of record.h, the process key left as it was'
       '67050000' + // env_cap
       '02040080' + // enabled_kinds
       '03010201' + // open_mode, failed_opens, unix_mode, policies
-      '00000000' +
+      '01000000' + // port_filter
       '00040000' + // raw_kinds
       '00000000' +
       '40420f0000000000' + // container_interval_ns: 1,000,000
@@ -50,6 +51,14 @@ test.each([
     RangeError,
   );
 });
+
+test.each([[[0]], [[65536]], [[1.5]], [Array.from({ length: 1025 }, (_, i) => i + 1)]])(
+  'ports are refused: %o',
+  (ports) => {
+    const config = { ...DEFAULT_TAP_CONFIG, ignoredPorts: ports };
+    expect(() => encodeConfig(config, state, new Uint8Array(CONFIG.SIZE))).toThrow(RangeError);
+  },
+);
 
 test.each([-1, 1.5, Number.NaN, KT_ARGV_CAP_MAX + 1])('an argv cap of %d is refused', (argvCap) => {
   expect(() => encodeConfig({ ...DEFAULT_TAP_CONFIG, argvCap }, state, new Uint8Array(CONFIG.SIZE))).toThrow(
