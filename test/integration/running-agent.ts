@@ -10,6 +10,8 @@ import { buildTruth, parseAct, programPath, runTruth, startTruth } from './truth
 
 const MAIN = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
 
+/** So long is waited for rows that are missing before a sentinel's. */
+const COMPLETE_MS = 4000;
 /** After so long another sentinel is sent. */
 const SENTINEL_MS = 4_000;
 
@@ -45,6 +47,8 @@ export class RunningAgent {
   readonly #child: ChildProcess;
   readonly #probe: ControlGroup;
   #marks = 0;
+  #seenAt: number | undefined;
+
   #ended: Promise<number> | null = null;
   #stopped: Promise<number> | undefined;
 
@@ -118,10 +122,16 @@ export class RunningAgent {
 
   #arrived(rows: readonly Row[], mark: string): boolean {
     const opened = rows.find((row) => row['kind'] === 'file.open' && row['file_path'] === mark);
-    return (
-      opened !== undefined &&
-      rows.some((row) => row['kind'] === 'process.exit' && row['process_pid'] === opened['process_pid'])
+    const exited = rows.find(
+      (row) => row['kind'] === 'process.exit' && opened !== undefined && row['process_pid'] === opened['process_pid'],
     );
+    if (opened === undefined || exited === undefined) return false;
+    this.#seenAt ??= performance.now();
+    // Rows of other kinds are in other files, which may be read a moment later: none before these may be missing. But
+    // for those that the agent had to drop after it had numbered them.
+    const last = Math.max(Number(opened['seq']), Number(exited['seq']));
+    const complete = rows.filter((row) => Number(row['seq']) <= last).length >= last;
+    return complete || performance.now() - this.#seenAt > COMPLETE_MS;
   }
 
   /** Every row so far. */
@@ -134,6 +144,7 @@ export class RunningAgent {
    * kernel missed one of the sentinel's own events, another sentinel is sent.
    */
   async settle(deadlineMs = 20_000): Promise<readonly Row[]> {
+    this.#seenAt = undefined;
     const marks = [await this.#mark()];
     let next = performance.now() + SENTINEL_MS;
     let sending = false;
