@@ -302,9 +302,6 @@ struct sock {
 	u32 sk_max_ack_backlog;
 	struct sock_cgroup_data sk_cgrp_data;
 };
-struct sock___bits {
-	unsigned int sk_protocol : 8; /* before 5.6 (bf9765145b85); never met with ring buffers, kept out of use */
-};
 struct socket {
 	short type;
 	struct file *file;

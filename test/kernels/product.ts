@@ -35,13 +35,12 @@ export async function productFiles(): Promise<Record<string, GuestFile>> {
   return files;
 }
 
-/** Folders of the locked packages that are no development dependencies; without @kubernetes/client-node and its own. */
+/** Folders of the locked packages that are no development dependencies. */
 async function productionPackages(): Promise<string[]> {
   const lock: unknown = JSON.parse(await readFile(join(repository, 'package-lock.json'), 'utf8'));
   const packages = field(lock, 'packages');
   const wanted = new Set<string>();
   const visit = (from: string, name: string) => {
-    if (name === '@kubernetes/client-node') return;
     const path = [...nestings(from)].map((base) => `${base}node_modules/${name}`).find((each) => field(packages, each));
     if (path === undefined || wanted.has(path)) return;
     wanted.add(path);
