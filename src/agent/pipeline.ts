@@ -118,10 +118,14 @@ export class Pipeline {
 
   /** One event whose workload is settled: from the hold, or at once. */
   event(buf: Uint8Array, offset: number, length: number, workload: Workload): void {
-    const { encoder, tail, policies } = this.#parts;
+    const { encoder, policies } = this.#parts;
     if (policies?.active && !policies.admits(buf, offset, workload)) return;
     const kind = buf[offset + HEAD.kind] ?? 0;
-    if (this.shedding.sheds(kind)) return;
+    if (this.shedding.sheds(kind)) {
+      // What the stream cannot take, whoever watches here still sees: under sequence 0, which no sent event has.
+      this.#show(buf, offset, length, kind, workload, 0);
+      return;
+    }
     let sequence = encoder.add(buf, offset, workload);
     if (sequence === BATCH_FULL) {
       this.flush();
@@ -132,7 +136,11 @@ export class Pipeline {
     this.encoded++;
     this.namespaces.count(workload.namespace);
     if (encoder.events === 1) this.#batchSince = this.#nowMs;
-    tail?.offer(buf, offset, length, kind, workload, sequence);
+    this.#show(buf, offset, length, kind, workload, sequence);
+  }
+
+  #show(buf: Uint8Array, offset: number, length: number, kind: number, workload: Workload, sequence: number): void {
+    this.#parts.tail?.offer(buf, offset, length, kind, workload, sequence);
     for (const viewer of this.#viewers) viewer.offer(buf, offset, length, kind, workload, sequence);
   }
 

@@ -4,11 +4,19 @@ import { DrainLoop } from '../../../src/agent/drain.ts';
 import { Hold } from '../../../src/agent/hold.ts';
 import { BATCH_MS, Pipeline } from '../../../src/agent/pipeline.ts';
 import { FakeEventSource } from '../../../src/kernel/fake.ts';
-import { CGROUP, HEAD, KT_CGROUP_MKDIR, KT_FILE_OPEN, KT_RECORD_VERSION } from '../../../src/kernel/layout.gen.ts';
+import {
+  CGROUP,
+  HEAD,
+  KT_CGROUP_MKDIR,
+  KT_FILE_OPEN,
+  KT_PROCESS_EXEC,
+  KT_RECORD_VERSION,
+} from '../../../src/kernel/layout.gen.ts';
 import { WorkloadTable } from '../../../src/kubernetes/table.ts';
 import { batchBytes, type EncodedBatch } from '../../../src/stream/batch.ts';
 import { BatchEncoder } from '../../../src/stream/encoder.ts';
 import { ProcessTable } from '../../../src/stream/processes.ts';
+import type { Tail } from '../../../src/tail/tail.ts';
 import { drainBuffer, kernelPath, makeExec, makeFile, makeHead, recordBytes } from '../../records.ts';
 
 const UID = '11111111-2222-3333-4444-555555555555';
@@ -136,6 +144,10 @@ describe('the pipeline', () => {
 
   it('sheds files while the collector does not keep up, counted, and keeps execs', () => {
     const { drain, pipeline, rows, queue } = setUp();
+    const shown: number[] = [];
+    const offer = (_buf: Uint8Array, _at: number, _length: number, kind: number, _who: unknown, sequence: number) =>
+      shown.push(kind, sequence);
+    pipeline.watch({ offer, tick: () => {} } as unknown as Tail);
     queue.fill = 0.8;
     drain(...madeByKubelet); // what is full is looked at once a drain
     const exec = recordBytes({ head: makeHead(process), body: makeExec({ exe: kernelPath('/bin/app') }) });
@@ -146,6 +158,8 @@ describe('the pipeline', () => {
     pipeline.finish();
     expect(rows().map((row) => row.path ?? row.exe)).toEqual(['/bin/app', '/z']);
     expect([pipeline.encoded, pipeline.shedding.counts[KT_FILE_OPEN]]).toEqual([2, 2]);
+    // Whoever watches on the node sees all of them.
+    expect(shown).toEqual([KT_PROCESS_EXEC, 1, KT_FILE_OPEN, 0, KT_FILE_OPEN, 0, KT_FILE_OPEN, 2]);
   });
 
   it('sends what is held at the end, as pending', () => {
