@@ -56,14 +56,26 @@ export const ORIGIN: readonly Column<Origin>[] = [
     ({ node }) => orNull(node.bootId),
   ),
   column('k8s_cluster_name', 'string', 'as told to the agent', ({ node }) => orNull(node.clusterName)),
+  column('k8s_cluster_uid', 'string', 'UID of the namespace kube-system', ({ node }) => orNull(node.clusterUid)),
   column('k8s_node_name', 'string', 'Kubernetes node name; the host name where there is none', ({ node }) =>
     orNull(node.nodeName),
   ),
-  column('host_name', 'string', 'uname nodename', ({ node }) => orNull(node.hostName)),
-  column('host_id', 'string', '/etc/machine-id', ({ node }) => orNull(node.machineId)),
+  column('host_name', 'string', 'uname nodename; of an agent in a pod the node name', ({ node }) =>
+    orNull(node.hostName),
+  ),
+  column(
+    'host_id',
+    'string',
+    "the cloud's instance id; else /etc/machine-id, else the firmware's product UUID",
+    ({ node }) => orNull(node.hostId === '' ? node.machineId : node.hostId),
+  ),
   column('host_arch', 'string', 'uname machine: whose numbers file_open_flags are', ({ node }) =>
     orNull(node.architecture),
   ),
+  column('cloud_provider', 'string', 'aws, azure, gcp, ...', ({ node }) => orNull(node.cloudProvider)),
+  column('cloud_account_id', 'string', 'account, subscription, project', ({ node }) => orNull(node.cloudAccountId)),
+  column('cloud_region', 'string', '', ({ node }) => orNull(node.cloudRegion)),
+  column('cloud_availability_zone', 'string', '', ({ node }) => orNull(node.cloudAvailabilityZone)),
 ];
 
 const METADATA_STATES = ['unspecified', 'complete', 'pending', 'unknown', 'host'];

@@ -90,4 +90,11 @@ export const PROBE: readonly Column<Own<Probe>>[] = [
   column('probe_state', 'string', 'on, off, failed', ({ body }) => orNull(body.state)),
   column('probe_reason', 'string', '', ({ body }) => orNull(body.reason)),
   column('host_kernel_release', 'string', 'uname release', ({ node }) => orNull(node.kernelRelease)),
+  column('os_description', 'string', 'os-release PRETTY_NAME of the node', ({ node }) => orNull(node.osDescription)),
+  column(
+    'node_fact_sources',
+    'map',
+    'fact of the node to where it came from; null of an agent that does not tell',
+    ({ node }) => (Object.keys(node.sources).length === 0 ? null : node.sources),
+  ),
 ];

@@ -36,6 +36,15 @@ export interface NodeFacts {
   readonly machineId: string;
   readonly nodeUid: string;
   readonly nodeIps: readonly string[];
+  readonly clusterUid: string;
+  readonly hostId: string;
+  readonly cloudProvider: string;
+  readonly cloudAccountId: string;
+  readonly cloudRegion: string;
+  readonly cloudAvailabilityZone: string;
+  readonly osDescription: string;
+  /** By the field's name in the contract. */
+  readonly sources: Readonly<Record<string, string>>;
 }
 
 export interface Batch {

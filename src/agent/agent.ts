@@ -7,7 +7,8 @@ import { type Collector, startCollector } from '../collector/server.ts';
 import type { ConfigStatus } from '../config/watch.ts';
 import { KernelTap } from '../kernel/tap.ts';
 import { findCgroupMount } from '../kubernetes/cgroup-mount.ts';
-import { readNodeFacts } from '../kubernetes/facts.ts';
+import { settleFacts } from '../kubernetes/facts.ts';
+import { readLocalFacts } from '../kubernetes/facts-local.ts';
 import { firstProcess } from '../kubernetes/first-process.ts';
 import { KUBELET_TOKEN_FILE, KubeletSource } from '../kubernetes/kubelet.ts';
 import { podMessage } from '../kubernetes/pods.ts';
@@ -113,8 +114,9 @@ export class Agent {
       log.info({ by_ms: Number((toNs - fromNs) / 1_000_000n) }, 'the wall clock moved');
     const { procDir, clusterName, nodeName } = options;
     const tokenFile = options.kubeletTokenFile ?? KUBELET_TOKEN_FILE;
+    const local = readLocalFacts({ nodeName, values: { clusterName }, tokenFile, proc: procDir });
     const node: NodeFacts = {
-      ...readNodeFacts({ clusterName, nodeName, tokenFile, proc: procDir }),
+      ...settleFacts([...local.told, ...local.seen, ...local.lastResort]),
       runId: randomBytes(16),
     };
     this.#node = node;

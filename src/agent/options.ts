@@ -15,7 +15,7 @@ export interface AgentOptions {
   readonly kubeletTokenFile: string | undefined;
   readonly kubeletCaFile: string | undefined;
   readonly kubeletInsecure: boolean;
-  /** By flag; undefined: as the environment or the service account's token says. */
+  /** By flag or file; undefined: as the environment or the service account's token says. */
   readonly nodeName: string | undefined;
   readonly clusterName: string;
   /** What may change while it runs, as it is at the start; what is above came from the same sources. */

@@ -136,7 +136,7 @@ export function agentOptions(
     kubeletTokenFile: kubelet.tokenFile,
     kubeletCaFile: kubelet.caFile,
     kubeletInsecure: kubelet.insecureSkipVerify,
-    nodeName: settings.nodeName ?? (env['NODE_NAME'] || undefined),
+    nodeName: settings.nodeName,
     clusterName: settings.clusterName,
     settings,
     config,

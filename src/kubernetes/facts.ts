@@ -1,88 +1,106 @@
-import { readFileSync } from 'node:fs';
-import { hostname, machine, networkInterfaces, release } from 'node:os';
-import { join } from 'node:path';
+/**
+ * The facts of the node, stamped once per stream. Several sources may tell the same one: they are laid over one another,
+ * the first that knows wins, and each fact keeps the name of the source that it came from.
+ */
 
-/** The node, as kerntap.v1.NodeFacts tells it (without the run id). '' and []: not known. */
-export interface NodeFacts {
+/** As kerntap.v1.NodeFacts tells them, without the run's id. '' and []: not known. */
+export interface FactValues {
   /** /proc/sys/kernel/random/boot_id: another one after every boot. */
   readonly bootId: string;
   readonly clusterName: string;
+  readonly clusterUid: string;
   readonly nodeName: string;
-  readonly hostName: string;
-  readonly kernelRelease: string;
-  readonly architecture: string;
-  readonly machineId: string;
   readonly nodeUid: string;
   readonly nodeIps: readonly string[];
+  readonly hostName: string;
+  readonly hostId: string;
+  readonly machineId: string;
+  readonly kernelRelease: string;
+  readonly architecture: string;
+  readonly osDescription: string;
+  readonly cloudProvider: string;
+  readonly cloudAccountId: string;
+  readonly cloudRegion: string;
+  readonly cloudAvailabilityZone: string;
 }
 
-export interface NodeFactsOptions {
-  /** By flag; then the environment's NODE_NAME; then the service account token's node; then the host name. */
-  readonly nodeName?: string | undefined;
-  readonly clusterName?: string | undefined;
-  /** The agent's token: since Kubernetes 1.32 it names its node (KEP-4193). */
-  readonly tokenFile?: string | undefined;
-  /** Default process.env. NODE_IPS: comma-separated (downward API, status.hostIPs). */
-  readonly env?: Readonly<Record<string, string | undefined>>;
-  readonly proc?: string | undefined;
-  readonly machineIdFile?: string | undefined;
+export interface NodeFacts extends FactValues {
+  /** By the fact's name in the contract (snake case). */
+  readonly sources: Readonly<Record<string, FactSource>>;
 }
 
-/** Reads the facts of this node; what cannot be read stays empty. Never throws. */
-export function readNodeFacts(options: NodeFactsOptions = {}): NodeFacts {
-  const env = options.env ?? process.env;
-  const node = nodeOfToken(firstLine(options.tokenFile));
-  const nodeName = options.nodeName || env['NODE_NAME'] || node.name || hostname();
-  return {
-    bootId: firstLine(join(options.proc ?? '/proc', 'sys/kernel/random/boot_id')),
-    clusterName: options.clusterName ?? '',
-    nodeName,
-    hostName: hostname(),
-    kernelRelease: release(),
-    architecture: machine(),
-    machineId: firstLine(options.machineIdFile ?? '/etc/machine-id'),
-    // A token of another node (a copied one) says nothing of this.
-    nodeUid: node.name === nodeName ? node.uid : '',
-    nodeIps: nodeIps(env),
-  };
+/** Where a fact may come from; the words of kerntap.v1.NodeFacts.sources. */
+export type FactSource =
+  /** The configuration file, or a flag. */
+  | 'value'
+  /** The downward API: NODE_NAME, NODE_IPS, NODE_REGION, NODE_ZONE. */
+  | 'environment'
+  /** The claims of the service account's token. */
+  | 'token'
+  | 'node_object'
+  | 'namespace_object'
+  | 'metadata_service'
+  /** The firmware's tables under /sys/class/dmi/id. */
+  | 'dmi'
+  | 'machine_id'
+  | 'os_release'
+  | 'uname'
+  | 'procfs'
+  | 'interfaces'
+  /** The node's name stands in for the host's, which a pod does not see. */
+  | 'node_name';
+
+/** What one source tells. */
+export interface Telling {
+  readonly source: FactSource;
+  readonly facts: Readonly<Partial<FactValues>>;
 }
 
-// In a pod the interfaces are the pod's, not the node's: then only what the downward API tells counts.
-function nodeIps(env: Readonly<Record<string, string | undefined>>): string[] {
-  const told = (env['NODE_IPS'] ?? '').split(',').map((ip) => ip.trim());
-  const known = told.filter((ip) => ip !== '');
-  if (known.length > 0 || env['KUBERNETES_SERVICE_HOST'] !== undefined) return known;
-  return Object.values(networkInterfaces()).flatMap((addresses) =>
-    (addresses ?? [])
-      .filter(({ internal, address }) => !internal && !/^fe80:/i.test(address))
-      .map(({ address }) => address),
-  );
-}
+const UNKNOWN: FactValues = {
+  bootId: '',
+  clusterName: '',
+  clusterUid: '',
+  nodeName: '',
+  nodeUid: '',
+  nodeIps: [],
+  hostName: '',
+  hostId: '',
+  machineId: '',
+  kernelRelease: '',
+  architecture: '',
+  osDescription: '',
+  cloudProvider: '',
+  cloudAccountId: '',
+  cloudRegion: '',
+  cloudAvailabilityZone: '',
+};
 
-/**
- * The node that a service account token is bound to, by its claim kubernetes.io.node; empty where it has none. The
- * signature is not checked: it is the agent's own token, read from disk.
- */
-export function nodeOfToken(token: string): { readonly name: string; readonly uid: string } {
-  try {
-    const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8'));
-    const { name, uid } = member(member(claims, 'kubernetes.io'), 'node') as Record<string, unknown>;
-    return { name: typeof name === 'string' ? name : '', uid: typeof uid === 'string' ? uid : '' };
-  } catch {
-    return { name: '', uid: '' };
+/** Longest text of a fact: what a metadata service or a label says goes into every batch of rows. */
+const TEXT_CHARS_MAX = 256;
+const LIST_MAX = 16;
+
+/** Lays the tellings over one another: of each fact the first that knows it. */
+export function settleFacts(tellings: readonly Telling[]): NodeFacts {
+  const facts: Record<string, string | readonly string[]> = { ...UNKNOWN };
+  const sources: Record<string, FactSource> = {};
+  for (const name of Object.keys(UNKNOWN) as (keyof FactValues)[]) {
+    for (const telling of tellings) {
+      const told = bounded(telling.facts[name]);
+      if (told === undefined || told.length === 0) continue;
+      facts[name] = told;
+      sources[contractName(name)] = telling.source;
+      break;
+    }
   }
+  return { ...(facts as unknown as FactValues), sources };
 }
 
-function member(value: unknown, name: string): object {
-  const found: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-  return typeof found === 'object' && found !== null ? found : {};
+/** A fact's name in the contract: cloudRegion is cloud_region. */
+export function contractName(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-function firstLine(file: string | undefined): string {
-  if (file === undefined) return '';
-  try {
-    return (readFileSync(file, 'utf8').split('\n')[0] ?? '').trim();
-  } catch {
-    return '';
-  }
+function bounded(told: string | readonly string[] | undefined): string | readonly string[] | undefined {
+  if (typeof told === 'string') return told.slice(0, TEXT_CHARS_MAX);
+  return told?.slice(0, LIST_MAX).map((text) => text.slice(0, TEXT_CHARS_MAX));
 }

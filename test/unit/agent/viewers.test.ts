@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { NodeFacts } from '../../../proto/contract.ts';
 import { VIEWERS_RATE, Viewers } from '../../../src/agent/viewers.ts';
 import { KT_FILE_OPEN, KT_PROCESS_EXEC } from '../../../src/kernel/layout.gen.ts';
 import { makeWorkload, type Workload } from '../../../src/kubernetes/workload.ts';
@@ -8,20 +7,10 @@ import { ProcessTable } from '../../../src/stream/processes.ts';
 import type { Tail } from '../../../src/tail/tail.ts';
 import type { Sink } from '../../../src/tail/writer.ts';
 import { LocalRequestError, type TailFilter } from '../../../src/telemetry/local-request.ts';
+import { nodeFacts } from '../../node-facts.ts';
 import { kernelPath, makeExec, makeFile, makeHead, recordBytes } from '../../records.ts';
 
-const NODE: NodeFacts = {
-  runId: Buffer.alloc(16, 7),
-  bootId: 'boot',
-  clusterName: '',
-  nodeName: 'n1',
-  hostName: 'n1',
-  kernelRelease: '6',
-  architecture: 'x86_64',
-  machineId: '',
-  nodeUid: '',
-  nodeIps: [],
-};
+const NODE = nodeFacts({ bootId: 'boot', nodeName: 'n1', hostName: 'n1' });
 const ALL: TailFilter = { namespaces: [], pods: [], kinds: [], processes: [], host: false };
 const HOST = makeWorkload({ cgroupId: 1n, cgroupPath: '/', state: 'host', reason: '' });
 const pod = (namespace: string, podName: string): Workload =>

@@ -20,7 +20,8 @@ describe('the flags of kerntap agent', () => {
     expect(parse('--collector', 'collector:4750')).toMatchObject({
       standalone: false,
       collector: 'collector:4750',
-      nodeName: 'node-7',
+      // From the environment, by those who read the node's facts.
+      nodeName: undefined,
       clusterName: '',
       ringBytes: 8 << 20,
       procDir: '/proc',

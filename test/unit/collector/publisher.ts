@@ -7,10 +7,11 @@ import {
   type PublishResponse,
   type Sparse,
 } from '../../../proto/contract.ts';
+import { nodeFacts } from '../../node-facts.ts';
 
 export const RUN = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
 
-export const NODE = {
+export const NODE = nodeFacts({
   runId: RUN,
   bootId: 'b0071d00-0000-4000-8000-000000000001',
   clusterName: 'prod',
@@ -21,7 +22,7 @@ export const NODE = {
   machineId: '0123456789abcdef0123456789abcdef',
   nodeUid: 'cafe',
   nodeIps: ['10.0.0.1'],
-} satisfies NodeFacts;
+});
 
 /** 2026-11-22T07:59:59.123456789Z */
 export const WALL_NS = 1_795_334_399_123_456_789n;

@@ -5,17 +5,17 @@ import {
   decodeBatch,
   type Event,
   encodeBatch,
-  type NodeFacts,
   type Process,
   root,
   type Sparse,
   type Workload,
 } from '../../../proto/contract.ts';
+import { nodeFacts } from '../../node-facts.ts';
 
 const bytes = (text: string): Buffer => Buffer.from(text);
 const RUN = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
 
-const NODE: NodeFacts = {
+const NODE = nodeFacts({
   runId: RUN,
   bootId: 'b0071d',
   clusterName: 'prod',
@@ -26,7 +26,15 @@ const NODE: NodeFacts = {
   machineId: '0123456789abcdef',
   nodeUid: 'cafe',
   nodeIps: ['10.0.0.1', 'fd00::1'],
-};
+  clusterUid: 'c1u2',
+  hostId: 'i-0abc',
+  cloudProvider: 'aws',
+  cloudAccountId: '123456789012',
+  cloudRegion: 'eu-central-1',
+  cloudAvailabilityZone: 'eu-central-1a',
+  osDescription: 'Bottlerocket OS 1.30',
+  sources: { host_id: 'dmi', cloud_account_id: 'value' },
+});
 
 const WORKLOAD: Sparse<Workload> = {
   cgroupId: 2n ** 60n + 1n,
@@ -80,10 +88,15 @@ const HEAD = {
   agent_run_id: RUN.toString('hex'),
   host_boot_id: 'b0071d',
   k8s_cluster_name: 'prod',
+  k8s_cluster_uid: 'c1u2',
   k8s_node_name: 'node-1',
   host_name: 'ip-10-0-0-1',
-  host_id: '0123456789abcdef',
+  host_id: 'i-0abc',
   host_arch: 'aarch64',
+  cloud_provider: 'aws',
+  cloud_account_id: '123456789012',
+  cloud_region: 'eu-central-1',
+  cloud_availability_zone: 'eu-central-1a',
 };
 const ACTOR = {
   k8s_namespace_name: 'store',
@@ -554,6 +567,8 @@ const OWN: Record<string, [Sparse<Event>, Record<string, unknown>]> = {
       probe_state: 'failed',
       probe_reason: 'EACCES',
       host_kernel_release: '6.12.0',
+      os_description: 'Bottlerocket OS 1.30',
+      node_fact_sources: { host_id: 'dmi', cloud_account_id: 'value' },
     },
   ],
 };

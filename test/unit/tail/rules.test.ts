@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { NodeFacts } from '../../../proto/contract.ts';
 import { KT_FILE_OPEN, KT_FILE_SENSITIVE, KT_PROCESS_EXEC } from '../../../src/kernel/layout.gen.ts';
 import { makeWorkload, type Workload } from '../../../src/kubernetes/workload.ts';
 import { BatchEncoder } from '../../../src/stream/encoder.ts';
@@ -7,20 +6,10 @@ import { ProcessTable } from '../../../src/stream/processes.ts';
 import { JSON_LINES } from '../../../src/tail/render.ts';
 import { Tail, type TailRules } from '../../../src/tail/tail.ts';
 import { BoundedWriter } from '../../../src/tail/writer.ts';
+import { nodeFacts } from '../../node-facts.ts';
 import { kernelPath, makeExec, makeFile, makeHead, recordBytes } from '../../records.ts';
 
-const NODE: NodeFacts = {
-  runId: Buffer.alloc(16, 7),
-  bootId: 'boot',
-  clusterName: '',
-  nodeName: 'n1',
-  hostName: 'n1',
-  kernelRelease: '6',
-  architecture: 'x86_64',
-  machineId: '',
-  nodeUid: '',
-  nodeIps: [],
-};
+const NODE = nodeFacts({ bootId: 'boot', nodeName: 'n1', hostName: 'n1' });
 const FREE: TailRules = { eventsPerSecond: 0, bytesPerSecond: 0 };
 
 function setUp(rules: TailRules) {
