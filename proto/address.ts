@@ -29,6 +29,11 @@ function isMapped(ip: Uint8Array): boolean {
   return ip[10] === 0xff && ip[11] === 0xff;
 }
 
+/** The address that travels: of a v4-mapped one its v4 part, a view. */
+export function travelling(ip: Uint8Array): Uint8Array {
+  return ip.length === 16 && isMapped(ip) ? ip.subarray(12) : ip;
+}
+
 /** ipv4 or ipv6: what travels, so ipv4 for v4-mapped v6. Null where no address tells. */
 export function addressType(address: SocketAddress | null): 'ipv4' | 'ipv6' | null {
   if (address?.ip.length === 4) return 'ipv4';

@@ -1,5 +1,6 @@
 import { addressText, addressType } from './address.ts';
 import { bytes, type Column, column, enumName, orNull, outcome, path } from './column.ts';
+import { socketCommunityId } from './community-id.ts';
 import type { SocketAccept, SocketAddress, SocketClose, SocketConnect, SocketListen } from './messages.ts';
 
 const AF_UNIX = 1;
@@ -124,4 +125,23 @@ export const SOCKET_CLOSE: readonly Column<SocketClose>[] = [
   column('network_bytes_received', 'integer', 'payload; null where not known', (socket) => socket.bytesReceived),
   column('network_ended_by', 'string', ENDED_BY.join(', '), (socket) => enumName(ENDED_BY, socket.endedBy)),
   ...outcome<SocketClose>("-errno of the socket's error; 0 if none"),
+];
+
+/** A connection, and the seed of its Community ID; null: none is computed. */
+export interface Flow {
+  readonly socket: SocketConnect | SocketAccept | SocketClose;
+  readonly seed: number | null;
+}
+
+/** Last columns of socket.connect, socket.accept and socket.close: what the collector computes. */
+export const FLOW: readonly Column<Flow>[] = [
+  column(
+    'community_id',
+    'string',
+    "Community ID v1 by the collector's seed, of the addresses reached; null without a whole 5-tuple, and in the local tail",
+    ({ socket, seed }) =>
+      seed === null || socket.family === AF_UNIX
+        ? null
+        : socketCommunityId(socket.protocol, socket.local, socket.remote, seed),
+  ),
 ];

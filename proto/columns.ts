@@ -1,6 +1,7 @@
 import { isAddress } from './address.ts';
 import type { Column } from './column.ts';
 import { ACTOR, CAPTURE, HEAD, IMAGE, ORIGIN } from './columns-common.ts';
+import { FLOW } from './columns-socket.ts';
 import { SHAPES, type Shape } from './kinds.ts';
 import type { Batch, Event, NodeFacts, Process, SocketAddress, Workload } from './messages.ts';
 import { type Cell, cellToJson, type Row } from './ndjson.ts';
@@ -53,6 +54,7 @@ interface BatchFrame {
   readonly ingestTime: string | null;
   readonly wallOffsetNs: bigint;
   readonly originJson: string;
+  readonly communityIdSeed: number | null;
 }
 
 class BatchEvent implements EventRow {
@@ -88,6 +90,10 @@ class BatchEvent implements EventRow {
     return { timeNs: this.timeNs, time: rfc3339(this.timeNs), kind: this.kind, seq: this.seq, run: this.#frame.run };
   }
 
+  #flow() {
+    return { socket: this.#source, seed: this.#frame.communityIdSeed };
+  }
+
   row(): Row {
     const row: Record<string, Cell> = {};
     const into: Reader = (name, cell) => {
@@ -101,6 +107,7 @@ class BatchEvent implements EventRow {
       readAll(CAPTURE, { event: this.#event, process: this.#actor.process }, into);
     }
     readAll(this.#shape.columns, this.#source, into);
+    if (this.#shape.flow) readAll(FLOW, this.#flow(), into);
     return row;
   }
 
@@ -116,7 +123,9 @@ class BatchEvent implements EventRow {
       }
       json += fragment(CAPTURE, { event: this.#event, process: actor.process });
     }
-    return `${json}${fragment(this.#shape.columns, this.#source)}}`;
+    json += fragment(this.#shape.columns, this.#source);
+    if (this.#shape.flow) json += fragment(FLOW, this.#flow());
+    return `${json}}`;
   }
 }
 
@@ -147,11 +156,13 @@ function actorsOf(batch: Batch): (ActorRows | string)[] {
  * comes out as a RefusedEvent.
  * @param node facts of the batch's run: its own copy, or those of the stream's Hello
  * @param ingestTimeMs arrival at the collector, ms since 1970; null where there is no collector (the tail)
+ * @param communityIdSeed of the Community IDs of connections, 0..65535; null: none (the tail)
  */
 export function* rowsOf(
   batch: Batch,
   node: NodeFacts,
   ingestTimeMs: number | null = null,
+  communityIdSeed: number | null = null,
 ): Generator<EventRow | RefusedEvent, void, undefined> {
   const run = Buffer.from(batch.runId).toString('hex');
   const origin = {
@@ -159,7 +170,7 @@ export function* rowsOf(
     run,
     ingestTime: ingestTimeMs === null ? null : rfc3339(BigInt(Math.trunc(ingestTimeMs)) * 1_000_000n),
   };
-  const frame = { ...origin, wallOffsetNs: batch.wallOffsetNs, originJson: fragment(ORIGIN, origin) };
+  const frame = { ...origin, wallOffsetNs: batch.wallOffsetNs, originJson: fragment(ORIGIN, origin), communityIdSeed };
   const actors = actorsOf(batch);
   let timeNs = batch.baseTimeNs + batch.wallOffsetNs;
   let seq = batch.firstSeq - 1n;

@@ -3,7 +3,7 @@ import { ACTOR, CAPTURE, HEAD, IMAGE, ORIGIN } from './columns-common.ts';
 import { FILE_CHMOD, FILE_CLOSE, FILE_OPEN, FILE_RENAME, FILE_UNLINK } from './columns-file.ts';
 import { LOSS, type Own, POD, PROBE } from './columns-kerntap.ts';
 import { PROCESS_EXEC, PROCESS_EXIT, PROCESS_IO_URING } from './columns-process.ts';
-import { SOCKET_ACCEPT, SOCKET_CLOSE, SOCKET_CONNECT, SOCKET_LISTEN } from './columns-socket.ts';
+import { FLOW, SOCKET_ACCEPT, SOCKET_CLOSE, SOCKET_CONNECT, SOCKET_LISTEN } from './columns-socket.ts';
 import type { Event } from './messages.ts';
 
 // A kind's own columns read its body; those of kerntap.* read an Own<body>. The pairing of field and table is checked
@@ -16,6 +16,8 @@ export interface Shape {
   readonly own: boolean;
   /** The body has fields local, remote, asked: SocketAddress. */
   readonly addresses: boolean;
+  /** The body is a connection: the columns FLOW follow its own. */
+  readonly flow: boolean;
 }
 
 function shape<Body extends object>(
@@ -24,7 +26,8 @@ function shape<Body extends object>(
   body: (event: Event) => Body | null,
   columns: readonly Column<Body>[],
 ): Shape {
-  return { kind, doc, body, columns, own: false, addresses: kind.startsWith('socket.') };
+  const addresses = kind.startsWith('socket.');
+  return { kind, doc, body, columns, own: false, addresses, flow: addresses && kind !== 'socket.listen' };
 }
 
 function ownShape<Body extends object>(
@@ -33,7 +36,7 @@ function ownShape<Body extends object>(
   body: (event: Event) => Body | null,
   columns: readonly Column<Own<Body>>[],
 ): Shape {
-  return { kind, doc, body, columns, own: true, addresses: false };
+  return { kind, doc, body, columns, own: true, addresses: false, flow: false };
 }
 
 /** Every kind: where its body is and how it is written. The most frequent come first. */
@@ -84,25 +87,29 @@ export const COMMON_COLUMNS: readonly ColumnInfo[] = [...infos(HEAD), ...infos(O
 /** Columns of every row but those of kerntap.*. process.exec takes process_executable_path from its own columns. */
 export const PROCESS_COLUMNS: readonly ColumnInfo[] = [...infos(ACTOR), ...infos(IMAGE), ...infos(CAPTURE)];
 
+function ownInfos({ columns, flow }: Shape): ColumnInfo[] {
+  return [...infos(columns), ...(flow ? infos(FLOW) : [])];
+}
+
 /** The kinds, each with the columns that are its own. */
-export const KINDS: readonly KindInfo[] = SHAPES.map(({ kind, doc, columns }) => ({
-  kind,
-  doc,
-  columns: infos(columns),
+export const KINDS: readonly KindInfo[] = SHAPES.map((shape) => ({
+  kind: shape.kind,
+  doc: shape.doc,
+  columns: ownInfos(shape),
 }));
 
 /** Kind -> all its columns in the order of its rows: the schema of kind=<kind>/ files. */
 export const COLUMNS: ReadonlyMap<string, readonly ColumnInfo[]> = new Map(
-  SHAPES.map(({ kind, columns, own }) => [
-    kind,
-    own
-      ? [...COMMON_COLUMNS, ...infos(columns)]
+  SHAPES.map((shape) => [
+    shape.kind,
+    shape.own
+      ? [...COMMON_COLUMNS, ...ownInfos(shape)]
       : [
           ...COMMON_COLUMNS,
           ...infos(ACTOR),
-          ...(kind === 'process.exec' ? [] : infos(IMAGE)),
+          ...(shape.kind === 'process.exec' ? [] : infos(IMAGE)),
           ...infos(CAPTURE),
-          ...infos(columns),
+          ...ownInfos(shape),
         ],
   ]),
 );

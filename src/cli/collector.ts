@@ -26,6 +26,11 @@ const FLAGS = {
     help: 'delete the oldest finished files beyond this size of all; Ki, Mi, Gi (0: keep all)',
   },
   'retain-hours': { type: 'string', value: 'N', help: 'delete finished files beyond this age (0: keep all)' },
+  'community-id-seed': {
+    type: 'string',
+    value: 'N',
+    help: "seed of the Community IDs of connections, as Zeek's CommunityID::seed (0)",
+  },
   metrics: { type: 'string', value: 'ADDR', help: 'metrics and health on HOST:PORT or :PORT, off: nowhere (:9465)' },
   json: { type: 'boolean', help: 'the summary as JSON lines also on a terminal' },
   help: { type: 'boolean', help: 'print this text' },
@@ -51,6 +56,7 @@ interface CollectorFlags {
   readonly rotateSeconds: number | undefined;
   readonly retainBytes: number;
   readonly retainMs: number;
+  readonly communityIdSeed: number;
   /** Undefined: nowhere. */
   readonly metricsListen: string | undefined;
   readonly json: boolean;
@@ -75,6 +81,7 @@ function collectorFlags(args: readonly string[]): CollectorFlags | undefined {
     rotateSeconds: integer(values, 'rotate-seconds', { min: 1, max: 86_400 }),
     retainBytes: integer(values, 'retain-bytes', { min: 0, max: 2 ** 50, bytes: true }) ?? 0,
     retainMs: (integer(values, 'retain-hours', { min: 0, max: 1_000_000 }) ?? 0) * 3_600_000,
+    communityIdSeed: integer(values, 'community-id-seed', { min: 0, max: 0xffff }) ?? 0,
     metricsListen: metrics === 'off' ? undefined : metrics,
     json: values['json'] === true,
   };
@@ -90,13 +97,14 @@ export async function run(args: readonly string[]): Promise<number> {
     return 0;
   }
   const log = pino({ base: null }, pino.destination({ dest: 2, sync: true }));
-  const { rotateBytes, rotateSeconds, retainBytes, retainMs } = flags;
+  const { rotateBytes, rotateSeconds, retainBytes, retainMs, communityIdSeed } = flags;
   const collector = await startCollector({
     listen: flags.listen,
     out: flags.out,
     log,
     retainBytes,
     retainMs,
+    communityIdSeed,
     ...(rotateBytes === undefined ? {} : { rotateBytes }),
     ...(rotateSeconds === undefined ? {} : { rotateMs: rotateSeconds * 1000, idleMs: rotateSeconds * 100 }),
   });

@@ -16,6 +16,8 @@ export interface CollectorOptions extends Partial<StoreOptions>, Partial<Retenti
   readonly log: Logger;
   /** Streams at a time; further ones are told RESOURCE_EXHAUSTED. */
   readonly maxStreams?: number;
+  /** Seed of the Community IDs of connections, 0..65535. */
+  readonly communityIdSeed?: number;
   /** How long close() may take to write and acknowledge what was received. */
   readonly closeMs?: number;
 }
@@ -29,7 +31,11 @@ export interface Collector {
 }
 
 export const DEFAULTS: Omit<StoreOptions, 'out'> &
-  Pick<RetentionOptions, 'retainBytes' | 'retainMs'> & { readonly maxStreams: number; readonly closeMs: number } = {
+  Pick<RetentionOptions, 'retainBytes' | 'retainMs'> & {
+    readonly maxStreams: number;
+    readonly communityIdSeed: number;
+    readonly closeMs: number;
+  } = {
   rotateBytes: 128 << 20,
   rotateMs: 600_000,
   idleMs: 60_000,
@@ -40,6 +46,7 @@ export const DEFAULTS: Omit<StoreOptions, 'out'> &
   retainBytes: 0,
   retainMs: 0,
   maxStreams: 10_000,
+  communityIdSeed: 0,
   closeMs: 8_000,
 };
 
@@ -82,7 +89,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
         });
         return;
       }
-      const session = new Session(call, store, counters, log);
+      const session = new Session(call, store, counters, settings.communityIdSeed, log);
       sessions.add(session);
       void session.ended.then(() => sessions.delete(session));
     },

@@ -39,6 +39,7 @@ export class Session {
   readonly #call: PublishCall;
   readonly #store: EventStore;
   readonly #counters: Counters;
+  readonly #communityIdSeed: number;
   readonly #log: Logger;
   readonly #acks: Acks;
   readonly #helloTimer: NodeJS.Timeout;
@@ -48,10 +49,11 @@ export class Session {
   #complaints = 0;
   #working: Promise<void> = Promise.resolve();
 
-  constructor(call: PublishCall, store: EventStore, counters: Counters, log: Logger) {
+  constructor(call: PublishCall, store: EventStore, counters: Counters, communityIdSeed: number, log: Logger) {
     this.#call = call;
     this.#store = store;
     this.#counters = counters;
+    this.#communityIdSeed = communityIdSeed;
     this.#log = log.child({ peer: call.getPeer() });
     this.#acks = new Acks((ackedStreamSeq, rejected, sent) => call.write({ ackedStreamSeq, rejected }, sent));
     counters.streams += 1;
@@ -161,7 +163,7 @@ export class Session {
       this.#refuse(reason);
       refused.set(reason, (refused.get(reason) ?? 0n) + 1n);
     };
-    for (const event of rowsOf(batch, node, Date.now())) {
+    for (const event of rowsOf(batch, node, Date.now(), this.#communityIdSeed)) {
       if ('refused' in event) {
         refuse(event.refused);
         continue;

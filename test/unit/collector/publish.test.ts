@@ -77,6 +77,22 @@ describe('an acknowledged batch', () => {
     expect(filesUnder(out).map((path) => path.split('/')[1])).toEqual(['cluster=default', 'cluster=prod']);
   });
 
+  // Ids from the specification, baseline/README.md.
+  test.each([
+    [{}, '1:wCb3OG7yAFWelaUydu0D+125CLM='],
+    [{ communityIdSeed: 1 }, '1:HhA1B+6CoLbiKPEs5nhNYN4XWfk='],
+  ])('names its connections by the Community ID of the seed: %j', async (options, id) => {
+    await start(options);
+    const local = { ip: Buffer.from([1, 2, 3, 4]), port: 1122 };
+    const remote = { ip: Buffer.from([5, 6, 7, 8]), port: 3344 };
+    const socketConnect = { family: 2, protocol: 6, local, remote };
+    const agent = publisher()
+      .hello()
+      .batch(openBatch(1n, 1n, 0, { events: [{ process: 1, socketConnect }] }));
+    await agent.untilAcked(1n);
+    expect(rowsUnder(out, true).map((row) => row['community_id'])).toEqual([id]);
+  });
+
   test('that was sent again after a finished file never overwrites it', async () => {
     await start();
     await publisher()

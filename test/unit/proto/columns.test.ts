@@ -155,7 +155,7 @@ function rows(events: Sparse<Event>[], changes: Sparse<Batch> = {}): (Row | stri
       ...changes,
     }),
   );
-  return [...rowsOf(batch, NODE, 1_795_334_400_001)].map((event) => {
+  return [...rowsOf(batch, NODE, 1_795_334_400_001, 0)].map((event) => {
     if ('refused' in event) return event.refused;
     expect(event.line()).toBe(toLine(event.row()));
     return event.row();
@@ -372,6 +372,7 @@ const OWN: Record<string, [Sparse<Event>, Record<string, unknown>]> = {
       network_unix_abstract: null,
       result: -111,
       error: 'ECONNREFUSED',
+      community_id: '1:UWHKJ/x6OQ1YiVv4rIl0t3yhjg8=',
     },
   ],
   'socket.accept': [
@@ -393,6 +394,7 @@ const OWN: Record<string, [Sparse<Event>, Record<string, unknown>]> = {
       network_peer_address: '192.0.2.255',
       network_peer_port: 50000,
       network_connection_start_ns: 5n,
+      community_id: '1:0Z1dQw4AZtwZqhvZN5bDM+mvaRc=',
     },
   ],
   'socket.listen': [
@@ -441,6 +443,7 @@ const OWN: Record<string, [Sparse<Event>, Record<string, unknown>]> = {
       network_ended_by: 'remote_reset',
       result: -104,
       error: 'ECONNRESET',
+      community_id: '1:UWHKJ/x6OQ1YiVv4rIl0t3yhjg8=',
     },
   ],
   'kerntap.loss': [
