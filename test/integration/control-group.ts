@@ -47,6 +47,11 @@ export class ControlGroup {
     return new ControlGroup(`${PODS}/pod${podUid}/${containerId}`, podUid, containerId);
   }
 
+  /** One at a path of the caller's making below the tests' own; what it is said to belong to is the caller's, too. */
+  static at(path: string, podUid: string | null = null, containerId: string | null = null): ControlGroup {
+    return new ControlGroup(`/kerntap-test${path}`, podUid, containerId);
+  }
+
   get procs(): number[] {
     return readFileSync(join(this.dir, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
   }
