@@ -18,6 +18,7 @@ import { containerTgids, walkCgroups } from '../kubernetes/walk.ts';
 import { BufferPool } from '../stream/buffer-pool.ts';
 import { PublishClient } from '../stream/client.ts';
 import { BatchEncoder } from '../stream/encoder.ts';
+import { Endpoints } from '../stream/endpoints.ts';
 import { ProcessTable } from '../stream/processes.ts';
 import { JSON_LINES, prettyLines } from '../tail/render.ts';
 import { openSink } from '../tail/stdout.ts';
@@ -125,8 +126,8 @@ export class Agent {
     const encoder = new BatchEncoder({ runId: node.runId, processes, pool });
     const wallOffsetNs = (): bigint => this.#clock.wallOffsetNs();
     const hello = { schema: SCHEMA, node, agentVersion: options.version };
-    const address = collector?.address ?? options.collector;
-    this.#client = new PublishClient({ address, hello, pool, log: onceUntilChange(log.child({ part: 'stream' })) });
+    const dialer = new Endpoints({ addresses: collector === undefined ? options.endpoints : [collector.address] });
+    this.#client = new PublishClient({ dialer, hello, pool, log: onceUntilChange(log.child({ part: 'stream' })) });
     this.#tail =
       options.settings.tail.enabled || options.config !== undefined
         ? this.#openTail(node, processes, wallOffsetNs, events)

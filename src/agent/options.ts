@@ -6,8 +6,8 @@ export interface AgentOptions {
   readonly version: string;
   /** Embedded collector on the loopback interface; no kubelet is needed. */
   readonly standalone: boolean;
-  /** HOST:PORT of the collector; not used in standalone. */
-  readonly collector: string;
+  /** HOST:PORT of the collector's replicas, in their order; not used in standalone. */
+  readonly endpoints: readonly string[];
   /** Where standalone's collector writes. */
   readonly outDir: string;
   /** Base URL; undefined: no kubelet is asked and nothing is held. */

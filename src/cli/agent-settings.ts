@@ -5,7 +5,7 @@ import type { Given } from '../config/field.ts';
 import { FAMILIES, type Settings } from '../config/schema.ts';
 import { DEFAULT_SETTINGS, withGiven } from '../config/settings.ts';
 import { KT_ARGV_CAP_MAX } from '../kernel/layout.gen.ts';
-import { choice, type FlagValues, hostPort, integer, listenOrOff, suggestion, text, UsageError } from './flags.ts';
+import { choice, type FlagValues, hostPorts, integer, listenOrOff, suggestion, text, UsageError } from './flags.ts';
 
 export const KINDS: readonly string[] = [...KERNEL_KINDS.keys()];
 
@@ -83,7 +83,7 @@ export function flagSettings(values: FlagValues): (settings: Settings) => Settin
       eventsPerSecond: integer(values, 'tail-rate', { min: 0, max: 1_000_000 }),
       bytesPerSecond: integer(values, 'tail-bytes', { min: 0, max: 1 << 30, bytes: true }),
     },
-    collector: { endpoint: hostPort(values, 'collector') },
+    collector: { endpoints: hostPorts(values, 'collector') },
     metrics: { listen: listenOrOff(values, 'metrics') },
     kubelet: {
       url: kubeletUrl(text(values, 'kubelet')),

@@ -10,7 +10,11 @@ import { type FlagSpecs, type FlagValues, flagHelp, integer, parseFlags, text, U
 import { version } from './version.ts';
 
 const FLAGS = {
-  collector: { type: 'string', value: 'HOST:PORT', help: 'stream to this collector' },
+  collector: {
+    type: 'string',
+    value: 'HOST:PORT',
+    help: 'stream to this collector; several, separated by commas: the others stand in for the first, in order',
+  },
   config: {
     type: 'string',
     value: 'FILE',
@@ -116,8 +120,9 @@ export function agentOptions(
   if (!standalone && out !== undefined)
     throw new UsageError('--out belongs to --standalone: the collector decides where it writes');
   const { settings, config } = settingsOf(values, env, standalone);
-  const { collector, kubelet } = settings;
-  if (!standalone && collector.endpoint === undefined) {
+  const { kubelet } = settings;
+  const endpoints = endpointsOf(settings);
+  if (!standalone && endpoints.length === 0) {
     throw new UsageError(
       '--collector HOST:PORT or --standalone is needed (or collector.endpoint in the file of --config)',
     );
@@ -130,7 +135,7 @@ export function agentOptions(
   return {
     version: version(),
     standalone,
-    collector: collector.endpoint ?? '',
+    endpoints,
     outDir: path.resolve(out ?? path.join(state, 'kerntap', 'events')),
     kubelet: kubelet.url,
     kubeletTokenFile: kubelet.tokenFile,
@@ -149,6 +154,11 @@ export function agentOptions(
     cgroupDir: text(values, 'cgroup'),
     bpfDir: text(values, 'bpf-dir'),
   };
+}
+
+function endpointsOf({ collector: { endpoint, endpoints } }: Settings): readonly string[] {
+  if (endpoints.length > 0) return endpoints;
+  return endpoint === undefined ? [] : [endpoint];
 }
 
 /** Throws ConfigError for a file that cannot be used: there are no last good settings yet. */

@@ -105,6 +105,13 @@ export function listenOrOff(values: FlagValues, name: string): string | undefine
   return value;
 }
 
+/** One HOST:PORT or several, separated by commas. */
+export function hostPorts(values: FlagValues, name: string): string[] | undefined {
+  return text(values, name)
+    ?.split(',')
+    .flatMap((each) => hostPort({ [name]: each.trim() }, name) ?? []);
+}
+
 /** HOST:PORT; an IPv6 address in brackets. */
 export function hostPort(values: FlagValues, name: string): string | undefined {
   const value = text(values, name);

@@ -25,6 +25,10 @@ const probe = (about: string) => ({ type: 'choice', words: ON_OFF, default: 'on'
 const NAME = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
 const GLOB = /^[A-Za-z0-9*][A-Za-z0-9*._:@/+-]{0,511}$/;
 const ABSOLUTE = /^\/.{0,4094}$/;
+const HOST_PORT =
+  /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])$/;
+const hostPort = (about: string) =>
+  ({ type: 'text', pattern: HOST_PORT, shape: 'HOST:PORT (an IPv6 address in brackets)', about }) as const;
 const file = (about: string) => ({ type: 'text', pattern: ABSOLUTE, shape: 'an absolute path', about }) as const;
 
 const globs = (about: string) =>
@@ -316,14 +320,17 @@ export const SETTING_KEYS = {
   },
   collector: {
     type: 'section',
-    about: 'Where events go.',
+    about: 'Where events go. A change needs a restart.',
     keys: {
-      endpoint: {
-        type: 'text',
-        pattern:
-          /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])$/,
-        shape: 'HOST:PORT (an IPv6 address in brackets)',
-        about: 'gRPC address of the collector. A change needs a restart.',
+      endpoint: hostPort('gRPC address of the collector.'),
+      endpoints: {
+        type: 'list',
+        of: hostPort('gRPC address of one replica.'),
+        max: 16,
+        default: [],
+        about:
+          'Several replicas instead of endpoint: the first is used, the others stand in for it in order; every ten ' +
+          'minutes or so the first is tried again.',
       },
     },
   },

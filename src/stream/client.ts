@@ -1,13 +1,13 @@
 // EventCollector.Publish: sends batches in order, keeps each until it is confirmed, and sends it again on the next
 // stream otherwise. At least once on the wire; a batch's identity is its run and sequences, so a reader drops repeats.
 
-import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js';
 import { encodePublishRequest, type Hello, type PublishResponse, type Sparse } from '../../proto/contract.ts';
 import { Backoff } from './backoff.ts';
 import { type EncodedBatch, frame } from './batch.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { Connection, type Ended } from './connection.ts';
 import { addKinds, type DeliveryLoss, DeliveryLosses } from './delivery-losses.ts';
+import type { Dialer, Target } from './endpoints.ts';
 import { KIND_SLOTS } from './event-kinds.ts';
 import { type QueueDepth, SendQueue } from './send-queue.ts';
 
@@ -18,13 +18,10 @@ export interface StreamLogger {
 }
 
 export interface PublishClientOptions {
-  /** HOST:PORT of the collector. */
-  readonly address: string;
+  /** Says where each stream goes. */
+  readonly dialer: Dialer;
   readonly hello: Sparse<Hello>;
   readonly log: StreamLogger;
-  /** Default: insecure. */
-  readonly credentials?: ChannelCredentials;
-  readonly channelOptions?: ChannelOptions;
   /** The encoder's, so that confirmed buffers are used again. */
   readonly pool?: BufferPool;
   /** Memory for batches that are not confirmed; default 16 MiB. */
@@ -79,6 +76,8 @@ export class PublishClient {
   private lastStreamSeq = 0;
   private ackedStreamSeq = 0;
   private blocked = false;
+  /** Of the present stream, or of the last. */
+  private target: Target | undefined;
   private ackTimer: NodeJS.Timeout | undefined;
   private timer: NodeJS.Timeout | undefined;
   private closing: Promise<Unconfirmed> | undefined;
@@ -172,18 +171,21 @@ export class PublishClient {
   }
 
   private connect(): void {
-    const { address, credentials: chosen, channelOptions, connectTimeoutMs } = this.options;
+    let target: Target;
+    try {
+      target = this.options.dialer.target();
+    } catch (error) {
+      this.target = undefined;
+      this.retryLater({ code: -1, message: error instanceof Error ? error.message : String(error) });
+      return;
+    }
+    this.target = target;
     this.lastStreamSeq = 0;
     this.ackedStreamSeq = 0;
     this.refused.clear();
     this.blocked = false;
     const connection: Connection = new Connection(
-      {
-        address,
-        credentials: chosen ?? credentials.createInsecure(),
-        channelOptions: channelOptions ?? {},
-        connectTimeoutMs: connectTimeoutMs ?? 20_000,
-      },
+      { connectTimeoutMs: this.options.connectTimeoutMs ?? 20_000, ...target },
       this.hello,
       {
         ready: () => this.ready(connection),
@@ -201,7 +203,7 @@ export class PublishClient {
   private ready(connection: Connection): void {
     if (this.current.name !== 'connecting') return;
     this.current = { name: 'open', connection, since: Date.now() };
-    this.log.info({ collector: this.options.address, waiting: this.queue.depth.batches }, 'connected to the collector');
+    this.log.info({ collector: this.target?.address, waiting: this.queue.depth.batches }, 'connected to the collector');
     const random = this.options.random ?? Math.random;
     this.timer = setTimeout(() => this.reopen(), (this.options.reopenMs ?? 600_000) * (0.8 + 0.4 * random()));
     this.pump();
@@ -244,7 +246,7 @@ export class PublishClient {
     }
     if (acked > this.ackedStreamSeq || response.rejected.length > 0) {
       this.ackedStreamSeq = Math.max(acked, this.ackedStreamSeq);
-      this.backoff.reset();
+      this.progressed();
       this.awaitAck();
     }
     this.pump();
@@ -281,8 +283,16 @@ export class PublishClient {
     }, this.ackDeadlineMs);
   }
 
-  private reopen(): void {
+  /** The stream is of use: what failed before it is forgotten. */
+  private progressed(): void {
+    this.backoff.reset();
+    this.options.dialer.worked();
+  }
+
+  /** Goes on with another stream when all of this one is confirmed; nothing to do while none is open. */
+  reopen(): void {
     if (this.current.name !== 'open') return;
+    clearTimeout(this.timer);
     const { connection, since } = this.current;
     this.current = { name: 'draining', connection, since };
     connection.halfClose();
@@ -308,16 +318,24 @@ export class PublishClient {
       return;
     }
     if (state.name === 'draining' && ended.code === 0) {
+      this.options.dialer.over(false);
       this.connect();
       return;
     }
     if (state.name !== 'connecting' && Date.now() - state.since > (this.options.backoffMaxMs ?? 30_000)) {
-      this.backoff.reset();
+      this.progressed();
     }
+    this.retryLater(ended);
+  }
+
+  private retryLater({ code, message }: Ended): void {
+    const { dialer } = this.options;
     const delay = this.backoff.next();
-    const { code, message } = ended;
     const { batches, events } = this.queue.depth;
-    this.log.warn({ code, reason: message, retry_ms: delay, batches, events }, 'no stream to the collector');
+    const collector = this.target?.address;
+    const reason = this.target === undefined ? message : dialer.explain(this.target, message);
+    this.log.warn({ collector, code, reason, retry_ms: delay, batches, events }, 'no stream to the collector');
+    dialer.over(true);
     this.current = { name: 'waiting', retryAt: Date.now() + delay };
     this.timer = setTimeout(() => this.connect(), delay);
   }

@@ -2,6 +2,7 @@
 
 import { type ChannelCredentials, type ChannelOptions, Client, type ClientDuplexStream, Metadata } from '@grpc/grpc-js';
 import { EVENT_COLLECTOR, type PublishResponse } from '../../proto/contract.ts';
+import { pickAny } from './pick-any.ts';
 
 export interface ConnectionOptions {
   /** HOST:PORT, or any target of grpc-js. */
@@ -36,6 +37,9 @@ const DEADLINE_EXCEEDED = 4;
 const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc.enable_http_proxy': 0,
   'grpc.enable_channelz': 0,
+  'grpc.service_config': pickAny(),
+  // A name server is not asked for such a configuration: 5,000 agents would ask at every open.
+  'grpc.service_config_disable_resolution': 1,
   'grpc.use_local_subchannel_pool': 1,
   // With retries, grpc-js keeps 1 MiB of frames and then stops for good; the resend is the client's.
   'grpc.enable_retries': 0,

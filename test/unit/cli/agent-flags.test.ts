@@ -19,7 +19,7 @@ describe('the flags of kerntap agent', () => {
   it('has the defaults of the contract', () => {
     expect(parse('--collector', 'collector:4750')).toMatchObject({
       standalone: false,
-      collector: 'collector:4750',
+      endpoints: ['collector:4750'],
       // From the environment, by those who read the node's facts.
       nodeName: undefined,
       clusterName: '',

@@ -28,7 +28,7 @@ describe('kerntap agent --config', () => {
           'clusterName: prod\nnodeName: n1\n',
       ),
     ).toMatchObject({
-      collector: 'c:4750',
+      endpoints: ['c:4750'],
       kubelet: 'https://127.0.0.1:10250',
       kubeletInsecure: true,
       clusterName: 'prod',
@@ -41,7 +41,7 @@ describe('kerntap agent --config', () => {
     const text =
       'collector: {endpoint: file:1}\nprobes: {file.open: off, file.close: on}\ntail: {eventsPerSecond: 5}\n';
     expect(options(text, '--collector', 'flag:2', '--open-mode', 'all', '--tail-rate', '9')).toMatchObject({
-      collector: 'flag:2',
+      endpoints: ['flag:2'],
       settings: { probes: { 'file.open': 'all', 'file.close': 'on' }, tail: { eventsPerSecond: 9 } },
     });
     expect(options(text, '--kinds', 'file.open')?.settings.probes).toMatchObject({
@@ -49,6 +49,13 @@ describe('kerntap agent --config', () => {
       'file.close': 'off',
       'process.exec': 'off',
     });
+  });
+
+  it('takes several endpoints in their order, from the file or by a flag', () => {
+    const text = 'collector: {endpoints: ["a:1", "b:2"]}\n';
+    expect(options(text)?.endpoints).toEqual(['a:1', 'b:2']);
+    expect(options(text, '--collector', 'c:3, [::1]:4')?.endpoints).toEqual(['c:3', '[::1]:4']);
+    expect(() => options(text, '--collector', 'c:3,')).toThrow(/--collector: '' is not HOST:PORT|must not be empty/);
   });
 
   it('judges overrides by the name and the labels of the node', () => {

@@ -5,6 +5,7 @@ import type { EncodedBatch } from '../../../src/stream/batch.ts';
 import { BufferPool } from '../../../src/stream/buffer-pool.ts';
 import { PublishClient, type PublishClientOptions } from '../../../src/stream/client.ts';
 import { BatchEncoder } from '../../../src/stream/encoder.ts';
+import { Endpoints } from '../../../src/stream/endpoints.ts';
 import { ProcessTable } from '../../../src/stream/processes.ts';
 import { drainBuffer, kernelPath, makeFile, makeHead, recordBytes } from '../../records.ts';
 import { acknowledge, type Behaviour, CollectorDouble, until } from './collector-double.ts';
@@ -37,7 +38,7 @@ async function rig(behaviour: Behaviour, options: Partial<PublishClientOptions> 
     warn: (fields: object, message: string) => logged.push(`${message} ${JSON.stringify(fields)}`),
   };
   const client = new PublishClient({
-    address: collector.address,
+    dialer: new Endpoints({ addresses: [collector.address] }),
     hello: { schema: 1, node: { runId: RUN, nodeName: 'node-1' }, agentVersion: '0.1.0' },
     log,
     pool,
@@ -327,7 +328,7 @@ describe('PublishClient', () => {
     const { port } = server.address() as import('node:net').AddressInfo;
     const { client, send } = await rig(
       acknowledge,
-      { address: `127.0.0.1:${port}`, connectTimeoutMs: 50, ackDeadlineMs: 50 },
+      { dialer: new Endpoints({ addresses: [`127.0.0.1:${port}`] }), connectTimeoutMs: 50, ackDeadlineMs: 50 },
       false,
     );
     client.start();
