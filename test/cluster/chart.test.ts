@@ -1,8 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PodMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PodMonitor';
+import { PrometheusRule } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { Cluster, type KubeObject } from './cluster.ts';
+import { installCustomResources } from './custom-resources.ts';
 import { CHART, helm, RELEASE, valuesFile } from './helm.ts';
 
 let cluster: Cluster;
@@ -11,6 +14,7 @@ let namespace: string;
 beforeAll(async () => {
   cluster = await Cluster.open();
   namespace = await cluster.namespace('kerntap-template');
+  await installCustomResources(cluster);
 });
 
 afterAll(async () => {
@@ -27,6 +31,12 @@ async function check(manifests: string, into = namespace): Promise<string> {
   const file = join(cluster.dir, 'rendered.yaml');
   writeFileSync(file, manifests);
   return cluster.kubectl('apply', '--dry-run=server', '--validate=strict', '-n', into, '-f', file);
+}
+
+function objectsOf(manifests: string): KubeObject[] {
+  return parseAllDocuments(manifests)
+    .map((document) => document.toJSON())
+    .filter((object) => object !== null);
 }
 
 const EVERYTHING = {
@@ -92,6 +102,9 @@ const MATRIX: Readonly<Record<string, KubeObject>> = {
   },
 };
 
+/** Flags of `helm template` for a cluster with the Prometheus Operator, on OpenShift. */
+const KNOWN = ['monitoring.coreos.com/v1', 'security.openshift.io/v1'].flatMap((api) => ['--api-versions', api]);
+
 describe('the chart', () => {
   it('passes helm lint --strict', async () => {
     expect(await helm('lint', '--strict', CHART)).toContain('0 chart(s) failed');
@@ -106,12 +119,57 @@ describe('the chart', () => {
     }
   }
 
+  for (const [name, values] of Object.entries(MATRIX)) {
+    it(`makes what the API server takes that knows the Prometheus Operator and OpenShift: ${name}`, async () => {
+      const monitored = {
+        ...values,
+        metrics: { podMonitor: { enabled: true }, prometheusRule: { enabled: true, labels: { a: 'b' } } },
+      };
+      const manifests = await template(monitored, '--kube-version', '1.36.0', ...KNOWN);
+      const words = await check(manifests);
+      for (const kind of ['podmonitor', 'prometheusrule', 'securitycontextconstraints']) {
+        expect(words).toMatch(new RegExp(`^${kind}\\.\\S+ created \\(server dry run\\)$`, 'm'));
+      }
+      // Patterns and bounds, which are not in the schema that the API server has.
+      for (const [kind, Model] of Object.entries({ PodMonitor, PrometheusRule })) {
+        new Model(objectsOf(manifests).find((object) => object.kind === kind)).validate();
+      }
+    });
+  }
+
+  it.each([
+    ['an unknown field of a PodMonitor', 'targetLabel: node', 'targetLable: node', /unknown field.*targetLable/],
+    ['a SecurityContextConstraints without a priority', 'priority: 0', '', /priority.*Required value/],
+    ['an unknown field of an alert', 'expr: sum', 'exprs: sum', /unknown field.*exprs/],
+    ['an alert whose label is no text', 'severity: warning', 'severity: 1', /labels\.severity.*string/],
+    [
+      'an unknown field of a SecurityContextConstraints',
+      'allowHostPID:',
+      'allowHostPid:',
+      /unknown field.*allowHostPid/,
+    ],
+    [
+      'a SecurityContextConstraints of the wrong type',
+      'allowHostPID: true',
+      'allowHostPID: "yes"',
+      /allowHostPID.*boolean/,
+    ],
+  ])('would not pass with %s', async (_, right, wrong, message) => {
+    const values = { metrics: { podMonitor: { enabled: true }, prometheusRule: { enabled: true } } };
+    const rendered = await template(values, ...KNOWN);
+    expect(rendered).toContain(right);
+    const refusal = check(rendered.replace(right, wrong)).then(
+      () => 'took it',
+      (error: KubeObject) => String(error.stderr),
+    );
+    expect(await refusal).toMatch(message);
+  });
+
   it.each([
     ['defaults', {}],
     ['every-value', EVERYTHING],
   ])('makes what test/cluster/golden/%s.yaml has', async (name, values) => {
-    const known = ['--api-versions', 'monitoring.coreos.com/v1', '--api-versions', 'security.openshift.io/v1'];
-    const args = ['-n', 'kerntap', '--kube-version', '1.36.0', ...(name === 'defaults' ? [] : known)];
+    const args = ['-n', 'kerntap', '--kube-version', '1.36.0', ...(name === 'defaults' ? [] : KNOWN)];
     const rendered = await helm('template', RELEASE, CHART, ...args, ...valuesFile(cluster, values));
     await expect(rendered).toMatchFileSnapshot(join(import.meta.dirname, 'golden', `${name}.yaml`));
   });
@@ -120,6 +178,7 @@ describe('the chart', () => {
     ['an unknown value', { agnet: {} }, /agnet/],
     ['an unknown value deeper down', { agent: { tolerance: [] } }, /tolerance/],
     ['a value of the wrong type', { collector: { replicas: 'two' } }, /replicas/],
+    ['an interval that is no duration', { metrics: { podMonitor: { interval: 'often' } } }, /interval/],
     ['an unknown probe', { config: { probes: { 'file.opne': 'off' } } }, /file\.opne/],
     ['a key that the chart sets', { config: { collector: { endpoint: 'a:1' } } }, /collector/],
     ['no collector at all', { collector: { enabled: false } }, /collector\.endpoint/],
@@ -180,8 +239,7 @@ describe('PodSecurity', () => {
     // The account that the pod names is looked for before PodSecurity is asked.
     await cluster.kubectl('create', 'serviceaccount', RELEASE, '-n', name);
     const rendered = await template({ ...values, agent: { priorityClassName: '' } });
-    const objects: KubeObject[] = parseAllDocuments(rendered).map((document) => document.toJSON());
-    const found = objects.find((object) => object?.kind === kind);
+    const found = objectsOf(rendered).find((object) => object.kind === kind);
     const { metadata, spec } = kind === 'Pod' ? found : found.spec.template;
     const volumes = [...(spec.volumes ?? []), ...(kind === 'StatefulSet' ? [{ name: 'events', emptyDir: {} }] : [])];
     const pod = {

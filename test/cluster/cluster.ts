@@ -88,6 +88,19 @@ export class Cluster {
     return name;
   }
 
+  /** Makes kinds known by their CustomResourceDefinitions, until close(). Resolves when objects of them can be made. */
+  async define(definitions: readonly KubeObject[]): Promise<void> {
+    const names = definitions.map(({ metadata }) => `customresourcedefinition/${metadata.name}`);
+    const known = await this.kubectl('get', 'customresourcedefinitions', '-o', 'name');
+    for (const name of names) {
+      if (known.includes(`/${name.slice(name.indexOf('/') + 1)}`)) throw new Error(`this cluster has ${name} already`);
+    }
+    // Other tests are not to meet them: the chart makes more where they are known.
+    this.#cleanUp.push(['delete', '--wait', '--ignore-not-found', ...names]);
+    await this.apply(...definitions);
+    await this.kubectl('wait', '--for=condition=Established', '--timeout=60s', ...names);
+  }
+
   /** A service account with these cluster-wide rules (none: no rights), and its token in a file. */
   async account(namespace: string, name: string, rules: readonly KubeObject[]): Promise<Account> {
     const role = `${namespace}-${name}`;
