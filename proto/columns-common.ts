@@ -170,8 +170,14 @@ export const IMAGE: readonly Column<Actor>[] = [
 const ACTORS = ['current', 'owner', 'cgroup_only'];
 const TIERS = ['tracker', 'trampoline', 'syscall', 'raw_syscall', 'iterator'];
 
+/** An event with its process. */
+export interface Captured {
+  readonly event: Event;
+  readonly process: Process | null;
+}
+
 /** How the event was taken: every kind but kerntap.*. */
-export const CAPTURE: readonly Column<{ readonly event: Event; readonly process: Process | null }>[] = [
+export const CAPTURE: readonly Column<Captured>[] = [
   column('thread_id', 'integer', '', ({ event, process }) => orNull(event.tid) ?? orNull(process?.tgid ?? 0)),
   column(
     'actor',

@@ -1,7 +1,7 @@
 import { isAddress } from './address.ts';
 import type { Column } from './column.ts';
-import { ACTOR, CAPTURE, HEAD, IMAGE, ORIGIN } from './columns-common.ts';
-import { FLOW } from './columns-socket.ts';
+import { ACTOR, type Actor, CAPTURE, type Captured, HEAD, IMAGE, ORIGIN, type Origin } from './columns-common.ts';
+import { FLOW, type Flow } from './columns-socket.ts';
 import { SHAPES, type Shape } from './kinds.ts';
 import type { Batch, Event, NodeFacts, Process, SocketAddress, Workload } from './messages.ts';
 import { type Cell, cellToJson, type Row } from './ndjson.ts';
@@ -33,6 +33,23 @@ export interface EventRow {
   row(): Row;
   /** The same as a line of NDJSON without its newline: as toLine(row()), but cheaper. */
   line(): string;
+  /** For writers of other formats. */
+  readonly parts: RowParts;
+}
+
+/** What a row is read from: a source for each table of columns. */
+export interface RowParts {
+  readonly shape: Shape;
+  /** Of ORIGIN; the same object for the whole batch. */
+  readonly origin: Origin;
+  /** Of ACTOR and IMAGE; the same object for all events of a process. Nobody, where the shape is the agent's own. */
+  readonly actor: Actor;
+  /** Of CAPTURE; not where the shape is the agent's own. */
+  readonly capture: Captured;
+  /** Of the shape's columns. */
+  readonly body: never;
+  /** Of FLOW, where the shape is a flow. */
+  readonly flow: Flow;
 }
 
 /** Why an event could not be made a row. The reason has no data in it, so it can key a counter. */
@@ -90,8 +107,14 @@ class BatchEvent implements EventRow {
     return { timeNs: this.timeNs, time: rfc3339(this.timeNs), kind: this.kind, seq: this.seq, run: this.#frame.run };
   }
 
-  #flow() {
+  #flow(): Flow {
     return { socket: this.#source, seed: this.#frame.communityIdSeed };
+  }
+
+  get parts(): RowParts {
+    const actor = this.#actor;
+    const capture = { event: this.#event, process: actor.process };
+    return { shape: this.#shape, origin: this.#frame, actor, capture, body: this.#source, flow: this.#flow() };
   }
 
   row(): Row {
