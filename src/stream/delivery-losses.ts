@@ -3,15 +3,18 @@
 import type { EncodedBatch } from './batch.ts';
 import { KIND_NAMES, KIND_SLOTS } from './event-kinds.ts';
 
-/** `queue`: dropped here; `collector`: refused there. */
+/** `queue`: dropped here; `collector`: refused there; `otlp`: either, on the way to the OTLP receiver. */
 export interface DeliveryLoss {
-  readonly stage: 'queue' | 'collector';
+  readonly stage: 'queue' | 'collector' | 'otlp';
   readonly reason: string;
   /** '' : not known. */
   readonly kind: string;
   /** Events in this run; only grows. */
   readonly total: number;
 }
+
+/** Events of a batch, by kind and in all. */
+export type CountedEvents = Pick<EncodedBatch, 'kinds' | 'events'>;
 
 /** Adds a batch's events by kind to a sum of KIND_SLOTS. */
 export function addKinds(sum: Float64Array, kinds: Uint32Array): void {
@@ -22,12 +25,12 @@ export class DeliveryLosses {
   private readonly entries = new Map<string, { stage: DeliveryLoss['stage']; reason: string; kinds: Float64Array }>();
 
   /** Counts a whole batch. */
-  add(stage: DeliveryLoss['stage'], reason: string, batch: EncodedBatch): void {
+  add(stage: DeliveryLoss['stage'], reason: string, batch: CountedEvents): void {
     addKinds(this.kindsOf(stage, reason), batch.kinds);
   }
 
   /** Counts so many events of a batch, by kind where it has one kind alone; returns the kind's slot, else 0. */
-  addSome(stage: DeliveryLoss['stage'], reason: string, batch: EncodedBatch, events: number): number {
+  addSome(stage: DeliveryLoss['stage'], reason: string, batch: CountedEvents, events: number): number {
     const kinds = this.kindsOf(stage, reason);
     let slot = 0;
     for (const [kind, count] of batch.kinds.entries()) {

@@ -1,5 +1,5 @@
 /** Who lost it: where in the path from the hook to the collector's disk. */
-export type LossStage = 'kernel' | 'decode' | 'hold' | 'queue' | 'spool' | 'collector';
+export type LossStage = 'kernel' | 'decode' | 'hold' | 'queue' | 'spool' | 'collector' | 'otlp';
 
 /** One kerntap.loss record: the shape of kerntap.v1.Loss. Counts are events; times ns of the boot clock. */
 export interface LossRecord {

@@ -1,7 +1,6 @@
 // Columns as OpenTelemetry attributes. The columns themselves (proto/columns*.ts) stay the one place that says what is
 // told and how it is read; here is only how OpenTelemetry calls it.
 
-import { ACTOR, ORIGIN } from '../../../proto/columns-common.ts';
 import type { Workload } from '../../../proto/messages.ts';
 import type { Cell } from '../../../proto/ndjson.ts';
 import type { Value } from './any-value.ts';
@@ -60,6 +59,7 @@ const SEMANTIC: Readonly<Record<string, string>> = {
   network_peer_port: 'network.peer.port',
   network_transport: 'network.transport',
   network_type: 'network.type',
+  os_description: 'os.description',
   process_args_count: 'process.args_count',
   // The conventions' process.command is argv[0]; what this column has is the thread's name.
   process_command: 'thread.name',
@@ -119,12 +119,6 @@ export const CONTAINER_COLUMNS: ReadonlySet<string> = new Set([
   'metadata_state',
   'metadata_reason',
 ]);
-
-/** Names of all attributes that a resource may have by its columns. */
-export const RESOURCE_COLUMNS: readonly string[] = [
-  ...ORIGIN.map(({ name }) => name).filter((name) => !UNTOLD.has(name)),
-  ...ACTOR.map(({ name }) => name).filter((name) => CONTAINER_COLUMNS.has(name)),
-];
 
 /** `name:tag` and `name@digest` as the conventions want them apart; a port is no tag. */
 function imageParts(image: string): { name: string; tag: string } {

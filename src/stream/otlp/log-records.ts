@@ -8,6 +8,7 @@ import { ACTOR, CAPTURE, IMAGE, ORIGIN } from '../../../proto/columns-common.ts'
 import { FLOW } from '../../../proto/columns-socket.ts';
 import type { Batch, NodeFacts, Workload } from '../../../proto/contract.ts';
 import { SHAPES } from '../../../proto/kinds.ts';
+import { KIND_NAMES, KIND_SLOTS } from '../event-kinds.ts';
 import { ByteWriter, keyBytes, type Value, varintLength, writeAttribute } from './any-value.ts';
 import { attributeOf, CONTAINER_COLUMNS, conventional, UNTOLD } from './attributes.ts';
 
@@ -58,6 +59,7 @@ const CONNECTION = told(FLOW as readonly Column<never>[]);
 const OF_KIND: ReadonlyMap<string, { readonly told: readonly Told[]; readonly eventName: Buffer }> = new Map(
   SHAPES.map(({ kind, columns }) => [kind, { told: told(columns), eventName: Buffer.from(eventNameOf(kind)) }]),
 );
+const SLOTS: ReadonlyMap<string, number> = new Map([...KIND_NAMES].map(([slot, name]) => [name, slot]));
 const UID = keyBytes('log.record.uid');
 
 /** `kerntap.process.exec`; what is the agent's own has the prefix already. */
@@ -89,9 +91,10 @@ export interface Exporting {
 /** One ExportLogsServiceRequest. */
 export interface ExportRequest {
   readonly bytes: Buffer;
-  readonly records: number;
-  /** By name of kind. */
-  readonly kinds: ReadonlyMap<string, number>;
+  /** Records. */
+  readonly events: number;
+  /** By kind: see event-kinds.ts. */
+  readonly kinds: Uint32Array;
 }
 
 /** Events that could not be made a record, with their number. */
@@ -117,7 +120,7 @@ const fieldLength = (bytes: number): number => 1 + varintLength(bytes) + bytes;
 
 class Request {
   records = 0;
-  readonly kinds = new Map<string, number>();
+  private readonly kinds = new Uint32Array(KIND_SLOTS);
   private readonly groups = new Map<string, Group>();
   private readonly scope: Buffer;
   private bytesUpTo = 0;
@@ -132,7 +135,7 @@ class Request {
     return this.bytesUpTo + opened + bytes + 6;
   }
 
-  add(resource: Resource, kind: string, record: Buffer): void {
+  add(resource: Resource, kind: number, record: Buffer): void {
     this.bytesUpTo = this.sizeWith(resource, record.length);
     let group = this.groups.get(resource.id);
     if (group === undefined) {
@@ -144,7 +147,7 @@ class Request {
     group.records.varint(record.length);
     group.records.bytes(record);
     this.records++;
-    this.kinds.set(kind, (this.kinds.get(kind) ?? 0) + 1);
+    this.kinds[kind] = (this.kinds[kind] ?? 0) + 1;
   }
 
   finish(): ExportRequest {
@@ -161,7 +164,7 @@ class Request {
       out.bytes(this.scope);
       out.bytes(records.view());
     }
-    return { bytes: out.view(), records: this.records, kinds: this.kinds };
+    return { bytes: out.view(), events: this.records, kinds: this.kinds };
   }
 }
 
@@ -245,7 +248,7 @@ export class LogRecords {
           request = new Request(this.scope);
         }
       }
-      request.add(resource, row.kind, record);
+      request.add(resource, SLOTS.get(row.kind) ?? 0, record);
     }
     if (request.records > 0) yield request.finish();
   }
