@@ -2,15 +2,14 @@
 import { randomBytes } from 'node:crypto';
 import { isatty } from 'node:tty';
 import type { Logger } from 'pino';
-import { type NodeFacts, SCHEMA } from '../../proto/contract.ts';
+import { type Hello, type NodeFacts, SCHEMA } from '../../proto/contract.ts';
 import { type Collector, startCollector } from '../collector/server.ts';
 import type { ConfigStatus } from '../config/watch.ts';
 import { KernelTap } from '../kernel/tap.ts';
 import { findCgroupMount } from '../kubernetes/cgroup-mount.ts';
-import { settleFacts } from '../kubernetes/facts.ts';
-import { readLocalFacts } from '../kubernetes/facts-local.ts';
 import { firstProcess } from '../kubernetes/first-process.ts';
-import { KUBELET_TOKEN_FILE, KubeletSource } from '../kubernetes/kubelet.ts';
+import { KubeletSource } from '../kubernetes/kubelet.ts';
+import type { NodeFactsKeeper } from '../kubernetes/node-facts.ts';
 import { podMessage } from '../kubernetes/pods.ts';
 import { PodResolver } from '../kubernetes/resolver.ts';
 import { WorkloadTable } from '../kubernetes/table.ts';
@@ -31,6 +30,7 @@ import { DrainLoop } from './drain.ts';
 import { HOLD_BYTES, HOLD_DEADLINE_MS, Hold } from './hold.ts';
 import { KERNEL_KINDS } from './kinds.ts';
 import { onceUntilChange } from './log.ts';
+import { openNodeFacts } from './node.ts';
 import { Observation } from './observation.ts';
 import { type AgentOptions, StartError } from './options.ts';
 import { Pipeline } from './pipeline.ts';
@@ -70,7 +70,8 @@ export class Agent {
   readonly #kubelet: { readonly source: KubeletSource; readonly resolver: PodResolver } | undefined;
   readonly #observation: Observation;
   readonly #viewers: Viewers;
-  readonly #node: NodeFacts;
+  readonly #runId = randomBytes(16);
+  readonly #facts: NodeFactsKeeper;
   readonly #settings: SettingsControl;
   readonly #probes: ProbeNews;
   #services: Services | undefined;
@@ -113,24 +114,17 @@ export class Agent {
     this.#clock = new BootClock(systemClocks(options.procDir));
     this.#clock.onStep = (fromNs, toNs) =>
       log.info({ by_ms: Number((toNs - fromNs) / 1_000_000n) }, 'the wall clock moved');
-    const { procDir, clusterName, nodeName } = options;
-    const tokenFile = options.kubeletTokenFile ?? KUBELET_TOKEN_FILE;
-    const local = readLocalFacts({ nodeName, values: { clusterName }, tokenFile, proc: procDir });
-    const node: NodeFacts = {
-      ...settleFacts([...local.told, ...local.seen, ...local.lastResort]),
-      runId: randomBytes(16),
-    };
-    this.#node = node;
+    this.#facts = openNodeFacts(options, log, () => this.#factsChanged());
     const pool = new BufferPool();
     const processes = new ProcessTable();
-    const encoder = new BatchEncoder({ runId: node.runId, processes, pool });
+    const encoder = new BatchEncoder({ runId: this.#runId, processes, pool });
     const wallOffsetNs = (): bigint => this.#clock.wallOffsetNs();
-    const hello = { schema: SCHEMA, node, agentVersion: options.version };
     const dialer = new Endpoints({ addresses: collector === undefined ? options.endpoints : [collector.address] });
-    this.#client = new PublishClient({ dialer, hello, pool, log: onceUntilChange(log.child({ part: 'stream' })) });
+    const streamLog = onceUntilChange(log.child({ part: 'stream' }));
+    this.#client = new PublishClient({ dialer, hello: this.#hello(), pool, log: streamLog });
     this.#tail =
       options.settings.tail.enabled || options.config !== undefined
-        ? this.#openTail(node, processes, wallOffsetNs, events)
+        ? this.#openTail(processes, wallOffsetNs, events)
         : undefined;
     this.#tap = KernelTap.open({
       objectDir: options.bpfDir,
@@ -162,7 +156,8 @@ export class Agent {
       policies: this.#settings.policies,
     });
     this.#probes = new ProbeNews((event) => this.#pipeline.own(event, this.#clock.nowNs()), log);
-    const viewerEncoder = new BatchEncoder({ runId: node.runId, processes });
+    const node = (): NodeFacts => this.#node;
+    const viewerEncoder = new BatchEncoder({ runId: this.#runId, processes });
     this.#viewers = new Viewers({
       node,
       encodeOne: viewerEncoder.encodeOne.bind(viewerEncoder),
@@ -171,7 +166,7 @@ export class Agent {
       watch: (tail) => this.#pipeline.watch(tail),
       unwatch: (tail) => this.#pipeline.unwatch(tail),
     });
-    this.#kubelet = this.#openKubelet(node);
+    this.#kubelet = this.#openKubelet();
     const hold = this.#openHold();
     this.#loop = new DrainLoop({
       source: this.#tap,
@@ -213,6 +208,21 @@ export class Agent {
     return this.#accounts.ledger();
   }
 
+  /** The facts as they are known now. */
+  get #node(): NodeFacts {
+    return { ...this.#facts.facts, runId: this.#runId };
+  }
+
+  #hello(): Hello {
+    return { schema: SCHEMA, node: this.#node, agentVersion: this.#options.version };
+  }
+
+  /** What was asked of others came: the next stream and the file's overrides go by it. */
+  #factsChanged(): void {
+    this.#client.greetWith(this.#hello());
+    this.#settings.relabel(this.#facts.labels);
+  }
+
   /** How the configuration file fares; undefined without one. */
   get config(): ConfigStatus | undefined {
     return this.#settings.status;
@@ -226,6 +236,7 @@ export class Agent {
 
   /** Takes a start back that went wrong. */
   private abandon(): void {
+    this.#facts.stop();
     this.#loop.stop();
     this.#kubelet?.resolver.stop();
     void this.#services?.close();
@@ -237,14 +248,16 @@ export class Agent {
   async #begin(): Promise<void> {
     // The trackers run since the tap was opened: no cgroup is made unseen from here on, nor any process.
     this.#loop.start();
-    this.#client.start();
+    // The first stream waits for what is asked about the node, where anything is; the tap does not.
+    void this.#facts.start().then(() => this.#client.start());
     this.#walk();
     this.#settings.judgeAll();
     this.#services = await Services.open({
       metricsListen: this.#options.metricsListen,
       socketPath: this.#options.socketPath,
       version: this.#options.version,
-      node: this.#node,
+      facts: this.#facts,
+      runId: this.#runId,
       observation: this.#observation,
       accounts: this.#accounts,
       viewers: this.#viewers,
@@ -285,6 +298,7 @@ export class Agent {
   async #end(): Promise<LedgerSnapshot> {
     clearInterval(this.#poll);
     this.#observation.phase = 'stopping';
+    this.#facts.stop();
     this.#settings.stop();
     this.#kubelet?.resolver.stop();
     this.#loop.stop();
@@ -310,9 +324,9 @@ export class Agent {
     return this.#accounts.ledger();
   }
 
-  #openTail(node: NodeFacts, processes: ProcessTable, wallOffsetNs: () => bigint, { onTailClosed }: AgentEvents): Tail {
+  #openTail(processes: ProcessTable, wallOffsetNs: () => bigint, { onTailClosed }: AgentEvents): Tail {
     const { settings, json } = this.#options;
-    const encoder = new BatchEncoder({ runId: node.runId, processes });
+    const encoder = new BatchEncoder({ runId: this.#runId, processes });
     const people = isatty(1) && !json;
     const renderer = people ? prettyLines(!process.env['NO_COLOR'], () => process.stdout.columns ?? 0) : JSON_LINES;
     return new Tail({
@@ -323,19 +337,19 @@ export class Agent {
         },
       }),
       encodeOne: encoder.encodeOne.bind(encoder),
-      node,
+      node: () => this.#node,
       ...renderer,
       ...tailRulesOf(settings),
       wallOffsetNs,
     });
   }
 
-  #openKubelet(node: NodeFacts): { source: KubeletSource; resolver: PodResolver } | undefined {
+  #openKubelet(): { source: KubeletSource; resolver: PodResolver } | undefined {
     const { kubelet, kubeletTokenFile, kubeletCaFile, kubeletInsecure } = this.#options;
     if (kubelet === undefined) return undefined;
     const source = new KubeletSource({
       url: kubelet,
-      nodeName: node.nodeName,
+      nodeName: this.#facts.nodeName,
       insecure: kubeletInsecure,
       ...(kubeletTokenFile === undefined ? {} : { tokenFile: kubeletTokenFile }),
       ...(kubeletCaFile === undefined ? {} : { caFile: kubeletCaFile }),

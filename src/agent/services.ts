@@ -1,6 +1,6 @@
 /** What the agent answers to others: metrics and health over HTTP, and whoever asks on its local socket. */
 import type { Logger } from 'pino';
-import type { NodeFacts } from '../../proto/contract.ts';
+import { factTable, type NodeFactsKeeper } from '../kubernetes/node-facts.ts';
 import { agentMetrics } from '../telemetry/agent-metrics.ts';
 import { liveness, readiness } from '../telemetry/health.ts';
 import { serveTelemetry, type TelemetryServer } from '../telemetry/server.ts';
@@ -15,7 +15,8 @@ export interface ServiceParts {
   /** Undefined: no local socket. */
   readonly socketPath: string | undefined;
   readonly version: string;
-  readonly node: NodeFacts;
+  readonly facts: NodeFactsKeeper;
+  readonly runId: Uint8Array;
   readonly observation: Observation;
   readonly accounts: Pick<Accounts, 'read' | 'balance'>;
   readonly viewers: Viewers;
@@ -77,13 +78,15 @@ export class Services {
   }
 
   #status(): object {
-    const { version, node, observation, viewers } = this.#parts;
+    const { version, facts, runId, observation, viewers } = this.#parts;
     const { probes, stream } = observation.read();
     const { ok: _ok, ...health } = readiness(observation.health());
     return {
       version,
-      node: node.nodeName,
-      run: Buffer.from(node.runId).toString('hex'),
+      node: facts.nodeName,
+      facts: factTable(facts.facts),
+      fact_problems: facts.problems,
+      run: Buffer.from(runId).toString('hex'),
       uptime_s: Math.round(process.uptime()),
       health,
       probes,

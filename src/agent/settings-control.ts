@@ -1,6 +1,8 @@
 /** Keeps the settings in force: those of the start, every good change of the file, and the CPU ceiling's limit. */
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
+import type { ConfigContext } from '../config/load.ts';
 import type { Settings } from '../config/schema.ts';
 import { type ConfigStatus, ConfigWatch } from '../config/watch.ts';
 import type { KernelTap } from '../kernel/tap.ts';
@@ -34,6 +36,8 @@ export class SettingsControl {
   /** Of the hashes that stand for secrets: another in each run. */
   readonly #runKey = randomBytes(32);
   #watch: ConfigWatch | undefined;
+  /** Of the Node object; undefined: not known. */
+  #labels: Readonly<Record<string, string>> | undefined;
   #cpuReadMs = performance.now();
 
   /** Throws where the file with the key of the hashes cannot be read. */
@@ -75,14 +79,29 @@ export class SettingsControl {
     if (config === undefined) return;
     this.#watch = new ConfigWatch(config.hash, {
       file: config.file,
-      context: config.context,
+      context: this.#context(config),
       onSettings: (settings, hash) => this.#apply(settings, hash),
       onRefused: ({ message }) =>
         log.error({ config: message }, 'the configuration was refused; the last good one stays in force'),
     });
     this.#watch.start();
-    // It may have changed while the probes were attached.
-    this.#watch.check();
+    // It, or the node's labels, may have changed while the probes were attached.
+    if (this.#labels === undefined) this.#watch.check();
+    else this.#watch.reconsider(this.#context(config));
+  }
+
+  /** The node's labels as its object has them: the file's overrides are judged by them, and by those that were given. */
+  relabel(labels: Readonly<Record<string, string>> | undefined): void {
+    const { config } = this.#parts;
+    if (isDeepStrictEqual(labels, this.#labels)) return;
+    this.#labels = labels;
+    if (config !== undefined) this.#watch?.reconsider(this.#context(config));
+  }
+
+  #context({ context }: ConfigFile): ConfigContext {
+    if (this.#labels === undefined) return context;
+    const { node } = context;
+    return { ...context, node: { ...node, labels: { ...this.#labels, ...node.labels } } };
   }
 
   stop(): void {

@@ -12,7 +12,7 @@ import { KERNEL_KINDS, OWN_KINDS } from './kinds.ts';
 import type { Viewer } from './local-socket.ts';
 
 export interface ViewersOptions {
-  readonly node: NodeFacts;
+  readonly node: () => NodeFacts;
   readonly encodeOne: EncodeOne;
   readonly processes: Pick<ProcessTable, 'get'>;
   readonly wallOffsetNs: () => bigint;

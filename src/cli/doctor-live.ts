@@ -1,5 +1,5 @@
 import type { Check } from '../kernel/requirements.ts';
-import type { ProbeFinding } from './doctor-report.ts';
+import type { FactFinding, ProbeFinding } from './doctor-report.ts';
 import { askAgent, LocalError } from './local-client.ts';
 
 /** What a running agent answers to {ask: status}, as far as it is needed here. */
@@ -11,6 +11,9 @@ interface Status {
     readonly failed: readonly Finding[];
     readonly degraded: readonly Finding[];
   };
+  /** Absent: an agent older than this. */
+  readonly facts?: readonly FactFinding[];
+  readonly fact_problems?: readonly string[];
   readonly probes: readonly { name: string; tier: string; state: ProbeFinding['state']; reason: string }[];
 }
 
@@ -22,8 +25,14 @@ interface Finding {
 
 const ANSWER_MS = 3000;
 
-/** What the agent on this socket says of itself and of its probes; undefined: none answers. */
-export async function askRunning(socketPath: string): Promise<{ checks: Check[]; probes: ProbeFinding[] } | undefined> {
+interface Reading {
+  readonly checks: Check[];
+  readonly facts: readonly FactFinding[];
+  readonly probes: ProbeFinding[];
+}
+
+/** What the agent on this socket says of itself, of its node and of its probes; undefined: none answers. */
+export async function askRunning(socketPath: string): Promise<Reading | undefined> {
   try {
     for await (const line of askAgent(socketPath, { ask: 'status' }, AbortSignal.timeout(ANSWER_MS))) {
       return reading(JSON.parse(line) as Status);
@@ -34,7 +43,7 @@ export async function askRunning(socketPath: string): Promise<{ checks: Check[];
   return undefined;
 }
 
-function reading({ version, uptime_s, health, probes }: Status): { checks: Check[]; probes: ProbeFinding[] } {
+function reading({ version, uptime_s, health, facts = [], fact_problems = [], probes }: Status): Reading {
   const findings = [...health.failed, ...health.degraded];
   const told = findings.map(({ part, name, reason }) => `${part}${name === undefined ? '' : ` ${name}`}: ${reason}`);
   const check: Check = {
@@ -44,8 +53,16 @@ function reading({ version, uptime_s, health, probes }: Status): { checks: Check
     value: [`${version}, up ${uptime_s} s, ${health.status}`, ...told].join('; '),
     remedy: health.status === 'ok' ? '' : 'its log says more',
   };
+  const asked: Check = {
+    id: 'node_facts',
+    title: 'Facts of the node',
+    verdict: 'warning',
+    value: fact_problems.join('; '),
+    remedy: 'grant what is missing, give the facts under `node` in the configuration, or do not ask there',
+  };
   return {
-    checks: [check],
+    checks: fact_problems.length === 0 ? [check] : [check, asked],
+    facts,
     probes: probes.map(({ name, tier, state, reason }) => ({ kind: name, tier, state, reason })),
   };
 }

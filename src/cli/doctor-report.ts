@@ -11,8 +11,16 @@ export interface ProbeFinding {
   readonly reason: string;
 }
 
+/** A fact of the node, as it is stamped on events, and where it came from. */
+export interface FactFinding {
+  readonly name: string;
+  readonly value: string;
+  readonly source: string;
+}
+
 export interface Report {
   readonly checks: readonly Check[];
+  readonly facts: readonly FactFinding[];
   /** Empty where a problem makes a trial pointless. */
   readonly probes: readonly ProbeFinding[];
 }
@@ -29,23 +37,30 @@ const isDegraded = (report: Report) =>
 
 /** One line of JSON. `verdict` is ok, warning, problem or unknown; ids and field names are stable. */
 export function reportAsJson(report: Report): string {
-  const { checks, probes } = report;
-  return JSON.stringify({ schema: 1, can_run: canRun(report), degraded: isDegraded(report), checks, probes });
+  const { checks, facts, probes } = report;
+  return JSON.stringify({ schema: 1, can_run: canRun(report), degraded: isDegraded(report), checks, facts, probes });
 }
 
 const marks: Readonly<Record<Verdict, string>> = { ok: '✓', warning: '!', problem: '✗', unknown: '-' };
 
 const PROBE_MARKS: Readonly<Record<ProbeFinding['state'], string>> = { on: '✓', off: '-', failed: '✗' };
 
-/** A table: one line a check, a remedy below what needs one, the probes, and the sum of it. */
+/** A table: one line a check, a remedy below what needs one, the node's facts, the probes, and the sum of it. */
 export function reportAsTable(report: Report): string {
-  const { checks, probes } = report;
-  const width = Math.max(...checks.map(({ title }) => title.length), ...probes.map(({ kind }) => kind.length)) + 2;
+  const { checks, facts, probes } = report;
+  const names = [
+    ...checks.map(({ title }) => title),
+    ...facts.map(({ name }) => name),
+    ...probes.map(({ kind }) => kind),
+  ];
+  const width = Math.max(...names.map((name) => name.length)) + 2;
   const lines: string[] = [];
   for (const { title, verdict, value, remedy } of checks) {
     lines.push(`${marks[verdict]} ${title.padEnd(width)}${value}`);
     if (remedy !== '') lines.push(`    ${remedy}`);
   }
+  if (facts.length > 0) lines.push('', 'Facts of the node');
+  for (const { name, value, source } of facts) lines.push(`  ${name.padEnd(width)}${value} (${source})`);
   if (probes.length > 0) lines.push('', 'Probes');
   for (const { kind, tier, state, reason } of probes) {
     lines.push(`${PROBE_MARKS[state]} ${kind.padEnd(width)}${state === 'off' ? 'off' : tier || 'none'}`);

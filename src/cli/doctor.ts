@@ -2,10 +2,12 @@ import os from 'node:os';
 import { LOCAL_SOCKET } from '../agent/local-socket.ts';
 import { readFeatures } from '../kernel/features.ts';
 import { type Check, checkFeatures } from '../kernel/requirements.ts';
+import { KUBELET_TOKEN_FILE } from '../kubernetes/kubelet.ts';
+import { factTable, NodeFactsKeeper } from '../kubernetes/node-facts.ts';
 import { askRunning } from './doctor-live.ts';
 import { checkCollector, checkKubelet } from './doctor-peers.ts';
 import { tryProbes } from './doctor-probes.ts';
-import { canRun, reportAsJson, reportAsTable } from './doctor-report.ts';
+import { canRun, type FactFinding, reportAsJson, reportAsTable } from './doctor-report.ts';
 import { type FlagSpecs, type FlagValues, flagHelp, hostPort, parseFlags, text, UsageError } from './flags.ts';
 
 const FLAGS = {
@@ -55,9 +57,20 @@ export async function run(args: readonly string[]): Promise<number> {
   const running = socket === 'off' || objects !== undefined ? undefined : await askRunning(socket);
   // what the kernel says of a trial on such a node only hides the cause
   const trial = running ?? (hopeless ? { checks: [], probes: [] } : tryProbes(objects));
-  const report = { checks: [...checks, ...trial.checks, ...(await Promise.all(peers))], probes: trial.probes };
+  const facts = running?.facts ?? localFacts(values);
+  const report = { facts, checks: [...checks, ...trial.checks, ...(await Promise.all(peers))], probes: trial.probes };
   process.stdout.write(values['json'] ? `${reportAsJson(report)}\n` : reportAsTable(report));
   return canRun(report) ? 0 : 1;
+}
+
+/** Where no agent tells them: what an agent would know here without a configuration, and without asking anyone. */
+function localFacts(values: FlagValues): FactFinding[] {
+  const keeper = new NodeFactsKeeper({
+    nodeName: text(values, 'node-name'),
+    proc: text(values, 'proc'),
+    tokenFile: text(values, 'kubelet-token-file') ?? KUBELET_TOKEN_FILE,
+  });
+  return factTable(keeper.facts);
 }
 
 function collectorCheck(values: FlagValues): Promise<Check> {

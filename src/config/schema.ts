@@ -1,6 +1,7 @@
 /** Every key of the configuration file: type, range, default, meaning. Types, checks, schema and manual come from here. */
 import { KT_ARGV_CAP_MAX, KT_ENV_CAP_MAX } from '../kernel/layout.gen.ts';
 import { DEFAULT_SENSITIVE_FILES, DEFAULT_SENSITIVE_SOCKETS } from '../kernel/prefixes.ts';
+import { METADATA_PROVIDERS } from '../kubernetes/facts.ts';
 import type { Action, Field, SectionField, Value } from './field.ts';
 import { DEFAULT_SECRET_NAMES } from './secret-names.ts';
 
@@ -30,6 +31,47 @@ const HOST_PORT =
 const hostPort = (about: string) =>
   ({ type: 'text', pattern: HOST_PORT, shape: 'HOST:PORT (an IPv6 address in brackets)', about }) as const;
 const file = (about: string) => ({ type: 'text', pattern: ABSOLUTE, shape: 'an absolute path', about }) as const;
+
+const fact = (about: string) =>
+  ({ type: 'text', pattern: /^[!-~]([ -~]{0,254}[!-~])?$/, shape: 'at most 256 printable characters', about }) as const;
+
+const NODE = {
+  apiServer: {
+    type: 'switch',
+    default: false,
+    about:
+      "true: the API server is asked for this node's object and for the UID of kube-system (rights: nodes: get, namespaces: get of kube-system).",
+  },
+  metadataService: {
+    type: 'choice',
+    words: ['off', 'auto', ...METADATA_PROVIDERS],
+    default: 'off',
+    about: "The cloud's metadata service is asked; auto: that of the cloud which the machine's firmware names.",
+  },
+  metadataUrl: {
+    type: 'text',
+    pattern: /^https?:\/\/[^\s/?#@]+\/?$/,
+    shape: 'a URL such as http://[fd00:ec2::254]',
+    about: 'Where it is; by default http://169.254.169.254.',
+  },
+  uid: fact("UID of the Node object; by default the service account token's."),
+  ips: {
+    type: 'list',
+    of: { type: 'text', pattern: /^[0-9A-Fa-f.:]{2,45}$/, shape: 'an IP address', about: 'An address.' },
+    max: 16,
+    orOne: true,
+    about: 'Addresses of the node.',
+  },
+  hostName: fact("Name of the machine; by default its own, in a pod the node's."),
+  hostId: fact(
+    "Id of the machine; by default the cloud's instance id, else /etc/machine-id, else the firmware's UUID.",
+  ),
+  osDescription: fact('Operating system of the machine.'),
+  cloudProvider: fact('Whose cloud it is in: aws, azure, gcp and others.'),
+  cloudAccountId: fact('Account, subscription or project.'),
+  cloudRegion: fact('Region.'),
+  cloudAvailabilityZone: fact('Availability zone.'),
+} as const satisfies Record<string, Field>;
 
 const globs = (about: string) =>
   ({
@@ -129,7 +171,8 @@ const OVERRIDE = {
         nodeLabels: {
           type: 'names',
           max: 64,
-          about: 'Labels of the node as --node-labels tells them; not matched where they are not known.',
+          about:
+            'Labels of the node as --node-labels tells them or, with node.apiServer, its object; not matched where they are not known.',
         },
       },
     },
@@ -151,6 +194,15 @@ export const SETTING_KEYS = {
     pattern: NAME,
     shape: 'letters, digits, dot, dash and underscore',
     about: 'Kubernetes name of this node; by default $NODE_NAME, else the host name.',
+  },
+  clusterUid: fact(
+    'UID of the cluster: that of its namespace kube-system; by default read where node.apiServer is true.',
+  ),
+  node: {
+    type: 'section',
+    about:
+      'Facts of the node, stamped on its events: where else to look for them, or what they are. A change needs a restart.',
+    keys: NODE,
   },
   probes: { type: 'section', about: 'Which kinds of events are taken.', keys: PROBES },
   failedOpens: { type: 'switch', default: false, about: 'Opens that fail are events too.' },

@@ -42,6 +42,7 @@ export interface ConfigStatus {
 
 export class ConfigWatch {
   readonly #options: Required<ConfigWatchOptions>;
+  #context: ConfigContext;
   #status: ConfigStatus;
   /** The content looked at last, in force or not; '' for none. */
   #seen: string;
@@ -54,6 +55,7 @@ export class ConfigWatch {
   /** `hash`: of the content that the agent started with. */
   constructor(hash: string, options: ConfigWatchOptions) {
     this.#options = { pollMs: 10_000, settleMs: 50, now: Date.now, ...options };
+    this.#context = options.context;
     this.#seen = hash;
     this.#status = {
       hash,
@@ -86,21 +88,31 @@ export class ConfigWatch {
     this.#watcher = undefined;
   }
 
+  /** What is known of the node is another: the same content may mean other settings. */
+  reconsider(context: ConfigContext): void {
+    this.#context = context;
+    this.#look(true);
+  }
+
   /** Looks at the file now. */
   check(): void {
-    const { file, context, onSettings } = this.#options;
+    this.#look(false);
+  }
+
+  #look(again: boolean): void {
+    const { file, onSettings } = this.#options;
     let hash = '';
     try {
       const bytes = readConfigFile(file);
       hash = configHash(bytes);
-      if (hash === this.#seen) return;
+      if (hash === this.#seen && !again) return;
       this.#seen = hash;
-      if (hash === this.#status.hash) {
+      if (hash === this.#status.hash && !again) {
         // What is in force is back: a bad edit was undone.
         this.#status = { ...this.#status, lastSuccessful: true, lastSuccessMs: this.#options.now(), problem: '' };
         return;
       }
-      onSettings(parseConfig(bytes, file, context), hash);
+      onSettings(parseConfig(bytes, file, this.#context), hash);
     } catch (error) {
       this.#refuse(error, hash);
       return;

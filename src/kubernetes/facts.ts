@@ -50,6 +50,10 @@ export type FactSource =
   /** The node's name stands in for the host's, which a pod does not see. */
   | 'node_name';
 
+/** Clouds whose metadata service is known here. */
+export const METADATA_PROVIDERS = ['aws', 'azure', 'gcp'] as const;
+export type MetadataProvider = (typeof METADATA_PROVIDERS)[number];
+
 /** What one source tells. */
 export interface Telling {
   readonly source: FactSource;

@@ -64,7 +64,7 @@ export class PublishClient {
   private current: ClientState = { name: 'idle' };
   private readonly options: PublishClientOptions;
   private readonly log: StreamLogger;
-  private readonly hello: Uint8Array;
+  private hello: Uint8Array;
   private readonly queue: SendQueue;
   private readonly queueBytes: number;
   private readonly inFlightBytes: number;
@@ -110,6 +110,11 @@ export class PublishClient {
 
   start(): void {
     if (this.current.name === 'idle') this.connect();
+  }
+
+  /** Other facts of the node, from the next stream on. */
+  greetWith(hello: Sparse<Hello>): void {
+    this.hello = encodePublishRequest({ hello });
   }
 
   /** Takes a batch over. Where memory is short the oldest that is not on the stream is dropped whole, and counted. */

@@ -40,7 +40,8 @@ export interface TailRules {
 export interface TailOptions extends TailRules {
   readonly writer: BoundedWriter;
   readonly encodeOne: EncodeOne;
-  readonly node: NodeFacts;
+  /** Facts of the node as they are known now. */
+  readonly node: () => NodeFacts;
   /** One event as one line without its newline, at most LINE_BYTES_MAX bytes. */
   readonly render: (row: EventRow) => string;
   readonly renderDropped: (count: number) => string;
@@ -168,7 +169,7 @@ export class Tail {
       return;
     }
     const firstSeq = BigInt(sequence);
-    const batch = { runId: node.runId, firstSeq, baseTimeNs: timeNs, wallOffsetNs: wallOffsetNs(), events: [event] };
+    const batch = { runId: node().runId, firstSeq, baseTimeNs: timeNs, wallOffsetNs: wallOffsetNs(), events: [event] };
     this.#waiting.push({ batch: encodeBatch(batch), timeNs: Number(timeNs) });
     this.#schedule();
   }
@@ -276,7 +277,7 @@ export class Tail {
 
   #write(batch: Uint8Array, source: string): void {
     const { writer, node, render } = this.#options;
-    for (const row of rowsOf(decodeBatch(batch), node)) {
+    for (const row of rowsOf(decodeBatch(batch), node())) {
       if ('refused' in row) continue;
       const line = `${render(row)}\n`;
       if (this.#stalled()) this.#drop('reader');

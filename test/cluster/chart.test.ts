@@ -43,6 +43,8 @@ const EVERYTHING = {
   nameOverride: 'tap',
   commonLabels: { team: 'security' },
   clusterName: 'north',
+  clusterUid: '6a1b4c9e-0000-4000-8000-000000000001',
+  node: { apiServer: true, metadataService: 'auto', cloudAccountId: '123456789012', cloudRegion: 'eu-west-1' },
   image: { registry: 'registry.example.com', digest: `sha256:${'0'.repeat(64)}` },
   imagePullSecrets: [{ name: 'pull' }],
   config: {
@@ -181,6 +183,7 @@ describe('the chart', () => {
     ['an interval that is no duration', { metrics: { podMonitor: { interval: 'often' } } }, /interval/],
     ['an unknown probe', { config: { probes: { 'file.opne': 'off' } } }, /file\.opne/],
     ['a key that the chart sets', { config: { collector: { endpoint: 'a:1' } } }, /collector/],
+    ['a fact of the node that there is not', { node: { cloudAcount: 'x' } }, /cloudAcount/],
     ['no collector at all', { collector: { enabled: false } }, /collector\.endpoint/],
     [
       'two sources of the configuration',
@@ -209,6 +212,17 @@ describe('the chart', () => {
       'resources: [nodes/proxy]',
     ]);
     expect(await notes(legacy)).toContain('DANGER: kubelet.legacyNodesProxy');
+    const nodes = { node: { apiServer: true } };
+    expect((await template(nodes)).match(/resource(s|Names): \[.*\]/g)).toEqual([
+      'resources: [nodes/pods]',
+      'resources: [nodes]',
+      'resources: [namespaces]',
+      'resourceNames: [kube-system]',
+    ]);
+    expect((await template(nodes)).match(/verbs: .*/g)).toEqual(Array(3).fill('verbs: [get]'));
+    expect(await notes(nodes)).toContain('node.apiServer: ');
+    expect(await notes({ node: { metadataService: 'aws' } })).toContain('node.metadataService: ');
+    expect(await notes({ node: { metadataService: 'off' } })).not.toContain('node.');
     expect(await notes({ kubelet: { tlsVerify: false } })).toContain('WARNING: kubelet.tlsVerify');
     expect(await notes({ agent: { securityContext: { privileged: true } } })).toContain(
       'WARNING: agent.securityContext',

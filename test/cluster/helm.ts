@@ -31,9 +31,10 @@ export function valuesFile(cluster: Cluster, values: KubeObject): string[] {
   return ['-f', file];
 }
 
-/** helm install into a namespace, with the chart's defaults but for the image; returns when all is ready. */
-export async function install(cluster: Cluster, namespace: string): Promise<Product> {
-  await helm('install', RELEASE, CHART, '-n', namespace, '--wait', '--timeout', '5m', ...imageValues());
+/** helm install into a namespace, with the chart's defaults but for the image and `values`; returns when all is ready. */
+export async function install(cluster: Cluster, namespace: string, values: KubeObject = {}): Promise<Product> {
+  const chosen = [...imageValues(), ...valuesFile(cluster, values)];
+  await helm('install', RELEASE, CHART, '-n', namespace, '--wait', '--timeout', '5m', ...chosen);
   return { cluster, namespace, account: RELEASE, agent: `ds/${RELEASE}`, collector: `sts/${RELEASE}-collector` };
 }
 

@@ -86,6 +86,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- with .Values.clusterName }}
 clusterName: {{ . | quote }}
 {{- end }}
+{{- with .Values.clusterUid }}
+clusterUid: {{ . | quote }}
+{{- end }}
+{{- with .Values.node }}
+node:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 collector:
   endpoint: {{ include "kerntap.collector.endpoint" . | quote }}
 {{- if or .Values.kubelet.caFile (not .Values.kubelet.tlsVerify) }}

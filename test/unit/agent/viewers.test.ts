@@ -44,7 +44,7 @@ function makeViewers() {
   const encoder = new BatchEncoder({ runId: NODE.runId, processes });
   const tails = new Set<Tail>();
   const viewers = new Viewers({
-    node: NODE,
+    node: () => NODE,
     processes,
     encodeOne: encoder.encodeOne.bind(encoder),
     wallOffsetNs: () => 0n,

@@ -20,28 +20,33 @@ const outcome = (report: Report) => {
 describe('the report', () => {
   it('says whether kerntap can run, and whether with less', () => {
     const fine = [check('kernel', 'ok'), check('kubelet', 'unknown')];
-    expect(outcome({ checks: fine, probes: [{ ...on, reason: '' }] })).toEqual([true, false]);
-    expect(outcome({ checks: [...fine, check('tracefs', 'warning')], probes: [on] })).toEqual([true, true]);
-    expect(outcome({ checks: fine, probes: [on, failed] })).toEqual([true, true]);
-    expect(outcome({ checks: fine, probes: [failed] })).toEqual([false, false]);
-    expect(outcome({ checks: [...fine, check('btf', 'problem')], probes: [] })).toEqual([false, false]);
-    expect(outcome({ checks: [...fine, check('btf', 'problem')], probes: [on] })).toEqual([false, false]);
+    expect(outcome({ facts: [], checks: fine, probes: [{ ...on, reason: '' }] })).toEqual([true, false]);
+    expect(outcome({ facts: [], checks: [...fine, check('tracefs', 'warning')], probes: [on] })).toEqual([true, true]);
+    expect(outcome({ facts: [], checks: fine, probes: [on, failed] })).toEqual([true, true]);
+    expect(outcome({ facts: [], checks: fine, probes: [failed] })).toEqual([false, false]);
+    expect(outcome({ facts: [], checks: [...fine, check('btf', 'problem')], probes: [] })).toEqual([false, false]);
+    expect(outcome({ facts: [], checks: [...fine, check('btf', 'problem')], probes: [on] })).toEqual([false, false]);
   });
 
   it('is one JSON object on one line', () => {
-    const report = { checks: [check('kernel', 'ok'), check('btf', 'problem')], probes: [on, failed] };
+    const facts = [{ name: 'host_id', value: 'i-1', source: 'dmi' }];
+    const report = { checks: [check('kernel', 'ok'), check('btf', 'problem')], facts, probes: [on, failed] };
     const text = reportAsJson(report);
     expect(text).not.toContain('\n');
     expect(JSON.parse(text)).toEqual({ schema: 1, can_run: false, degraded: false, ...report });
   });
 
   it('is a table for people: mark, title, value, and the remedy below', () => {
-    const report = { checks: [check('kernel', 'ok'), check('tracefs', 'warning')], probes: [on, failed] };
+    const facts = [{ name: 'host_id', value: 'i-1', source: 'dmi' }];
+    const report = { checks: [check('kernel', 'ok'), check('tracefs', 'warning')], facts, probes: [on, failed] };
     expect(reportAsTable(report)).toBe(
       [
         '✓ The kernel   value of kernel',
         '! The tracefs  value of tracefs',
         '    mend tracefs',
+        '',
+        'Facts of the node',
+        '  host_id      i-1 (dmi)',
         '',
         'Probes',
         '✓ file.open    syscall',
@@ -53,14 +58,14 @@ describe('the report', () => {
         '',
       ].join('\n'),
     );
-    expect(reportAsTable({ checks: [check('btf', 'problem')], probes: [] })).toMatch(
+    expect(reportAsTable({ facts: [], checks: [check('btf', 'problem')], probes: [] })).toMatch(
       /^✗ The btf[\s\S]*cannot run here/,
     );
   });
 
   it('keeps control characters of the kernel and of peers off the terminal', () => {
     const reason = 'libbpf:\x1b[31m red\nnext\u009b2J\x7f';
-    const table = reportAsTable({ checks: [check('kernel', 'ok')], probes: [{ ...failed, reason }] });
+    const table = reportAsTable({ facts: [], checks: [check('kernel', 'ok')], probes: [{ ...failed, reason }] });
     expect(table).not.toMatch(/(?!\n)\p{Cc}/u);
     expect(table).toContain('libbpf: [31m red next 2J');
   });

@@ -1,3 +1,4 @@
+import os from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { LocalSocket } from '../../../src/agent/local-socket.ts';
@@ -44,13 +45,14 @@ describe('kerntap doctor', () => {
       { name: 'file.close', tier: '', state: 'failed', reason: 'EPERM' },
       { name: 'socket.accept', tier: '', state: 'off', reason: '' },
     ];
+    const facts = [{ name: 'host_id', value: 'i-0abc', source: 'dmi' }];
     const finding = { part: 'probe', name: 'file.close', reason: 'EPERM' };
     const health = { status: 'degraded', failed: [], degraded: [finding] };
     const local = await LocalSocket.open({
       path,
       answers: {
         ledger: () => ({}),
-        status: () => ({ version: '1.2.3', uptime_s: 5, health, probes }),
+        status: () => ({ version: '1.2.3', uptime_s: 5, health, facts, fact_problems: ['no node object'], probes }),
         tail: () => ({ close: () => {} }),
       },
     });
@@ -63,7 +65,20 @@ describe('kerntap doctor', () => {
       verdict: 'warning',
       value: '1.2.3, up 5 s, degraded; probe file.close: EPERM',
     });
+    expect(report.facts).toEqual(facts);
+    expect(report.checks.find(({ id }: { id: string }) => id === 'node_facts')).toMatchObject({
+      verdict: 'warning',
+      value: 'no node object',
+    });
     expect(await askRunning(`${path}.none`)).toBeUndefined();
+  });
+
+  it('tells the facts of the node and their sources where no agent does', async () => {
+    const stdout = captureStdout();
+    await run(['--json', '--socket', 'off', '--node-name', 'node-7']);
+    const { facts } = JSON.parse(stdout());
+    expect(facts).toContainEqual({ name: 'node_name', value: 'node-7', source: 'value' });
+    expect(facts).toContainEqual({ name: 'kernel_release', value: os.release(), source: 'uname' });
   });
 
   it('exits with 1, the problem and its remedy on a node that cannot run a tap', async () => {

@@ -153,4 +153,17 @@ describe('the watch on a configuration file', () => {
     expect(errors.map(({ message }) => message)).toEqual([expect.stringMatching(/the tap refuses/)]);
     expect(watch.status).toMatchObject({ generation: 1, refused: 1, lastSuccessful: false });
   });
+
+  it('is judged anew when the labels of the node become known', () => {
+    const override = 'overrides: [{match: {nodeLabels: {pool: gpu}}, set: {clusterName: b}}]\n';
+    const { file } = new Volume(`${named('a')}${override}`);
+    const { watch, seen } = follow(file);
+    watch.check();
+    expect(seen).toEqual([]);
+    watch.reconsider({ node: { name: 'n', labels: { pool: 'gpu' } } });
+    watch.reconsider({ node: { name: 'n', labels: { pool: 'cpu' } } });
+    watch.check();
+    expect(seen).toEqual(['b', 'a']);
+    expect(watch.status).toMatchObject({ lastSuccessful: true, problem: '' });
+  });
 });

@@ -22,8 +22,8 @@ describe('what the chart says of its values', () => {
 
   it("knows the agent's configuration as the agent does", async () => {
     const schema = JSON.parse(text(join(chart, 'values.schema.json')));
-    const { config, definitions } = configValues(JSON.parse(text(join(root, 'docs/config.schema.json'))));
-    const whole = { ...schema, properties: { ...schema.properties, config }, definitions };
+    const { config, node, definitions } = configValues(JSON.parse(text(join(root, 'docs/config.schema.json'))));
+    const whole = { ...schema, properties: { ...schema.properties, config, node }, definitions };
     await expect(`${JSON.stringify(whole, null, 1)}\n`).toMatchFileSnapshot(join(chart, 'values.schema.json'));
   });
 

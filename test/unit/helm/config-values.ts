@@ -1,9 +1,20 @@
 /** Keys of the agent's configuration file that the chart sets from values of its own. */
-const SET_BY_THE_CHART = ['apiVersion', 'clusterName', 'nodeName', 'collector', 'kubelet', 'metrics'];
+const SET_BY_THE_CHART = [
+  'apiVersion',
+  'clusterName',
+  'clusterUid',
+  'nodeName',
+  'node',
+  'collector',
+  'kubelet',
+  'metrics',
+];
 
 export interface ConfigValues {
   /** Schema of the chart's value `config`. */
   readonly config: unknown;
+  /** Schema of the chart's value `node`, which is the section of that name. */
+  readonly node: unknown;
   /** What it refers to as `#/definitions/NAME`. */
   readonly definitions: unknown;
 }
@@ -14,8 +25,9 @@ export interface ConfigValues {
  */
 export function configValues(schema: Readonly<Record<string, unknown>>): ConfigValues {
   const { properties, $defs } = forHelm(schema) as { properties: Record<string, unknown>; $defs: unknown };
+  const node = properties['node'];
   for (const key of SET_BY_THE_CHART) delete properties[key];
-  return { config: { type: 'object', additionalProperties: false, properties }, definitions: $defs };
+  return { node, config: { type: 'object', additionalProperties: false, properties }, definitions: $defs };
 }
 
 function forHelm(node: unknown): unknown {

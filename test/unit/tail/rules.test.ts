@@ -24,7 +24,7 @@ function setUp(rules: TailRules) {
       close: () => {},
     }),
     encodeOne: encoder.encodeOne.bind(encoder),
-    node: NODE,
+    node: () => NODE,
     ...JSON_LINES,
     ...rules,
     wallOffsetNs: () => 0n,

@@ -66,7 +66,7 @@ function makeTail(options: Partial<TailOptions> = {}) {
   const tail = new Tail({
     writer: new BoundedWriter(sink, { capacityBytes: 64 * 1024 }),
     encodeOne: encoder.encodeOne.bind(encoder),
-    node: NODE,
+    node: () => NODE,
     ...JSON_LINES,
     eventsPerSecond: 0,
     bytesPerSecond: 0,
