@@ -36,7 +36,7 @@ export interface PodResolverCounts {
   /** In the kubelet's list. */
   readonly pods: number;
   readonly gone: number;
-  /** Pods with a living cgroup that the kubelet has not listed. */
+  /** Pods with a cgroup, or with one until lately, that the kubelet has not listed. */
   readonly unknown: number;
   /** Age of what is known, ms; undefined: nothing was read yet. */
   readonly ageMs: number | undefined;
@@ -177,8 +177,9 @@ export class PodResolver {
       changed.push(pod);
     }
     this.#options.table.applyPods(changed);
-    for (const pod of changed) this.#options.onPod({ state: 'seen', pod });
+    // What is gone is told first: a new pod may have its address.
     this.#letGo(now, round);
+    for (const pod of changed) this.#options.onPod({ state: 'seen', pod });
     this.#forget(now);
   }
 

@@ -23,7 +23,7 @@ export interface WorkloadCounts {
   /** In the table, removed ones that are still kept included. */
   readonly cgroups: number;
   readonly pods: number;
-  /** Living cgroups whose pod, or whose container in it, is not named yet. */
+  /** Cgroups whose pod, or whose container in it, is not named yet; removed ones as long as they are kept. */
   readonly pending: number;
   /** Ids that were asked for and never seen; at most 4,096 are kept. */
   readonly unseen: number;
@@ -120,8 +120,8 @@ export class WorkloadTable {
     this.sweep();
     const slot = this.#slots.find(id);
     if (slot === undefined || slot.removed) return;
+    // Still pending: a container may end before its status names it, and its events are completed by that.
     slot.removed = true;
-    this.#pending.delete(slot);
     this.#removed.push({ slot, at: this.#options.now() });
   }
 
@@ -157,14 +157,15 @@ export class WorkloadTable {
     this.#unknownPodListeners.push(listener);
   }
 
-  /** UIDs of pods that have a living cgroup here and are not known. */
+  /** UIDs of pods that have a cgroup here, or had one until lately, and are not known. */
   pendingPodUids(): string[] {
+    this.sweep();
     const uids = new Set<string>();
     for (const { placement } of this.#pending) if (!this.#pods.has(placement.podUid)) uids.add(placement.podUid);
     return [...uids];
   }
 
-  /** Whether a living cgroup younger than `ms` is pending: asking again soon may complete it. */
+  /** Whether a cgroup younger than `ms` is pending: asking again soon may complete it, or what it has sent. */
   hasPendingYoungerThan(ms: number): boolean {
     const after = this.#options.now() - ms;
     for (const slot of this.#pending) if (slot.since > after) return true;
@@ -178,6 +179,7 @@ export class WorkloadTable {
   }
 
   counts(): WorkloadCounts {
+    this.sweep();
     return {
       cgroups: this.#slots.size,
       pods: this.#pods.size,
@@ -249,7 +251,7 @@ export class WorkloadTable {
       const workload = pod.workload(slot.placement, slot.workload);
       if (workload === slot.workload) continue;
       slot.workload = workload;
-      if (workload.state === 'pending' && !slot.removed) this.#pending.add(slot);
+      if (workload.state === 'pending') this.#pending.add(slot);
       else this.#pending.delete(slot);
       this.#tell(slot);
     }

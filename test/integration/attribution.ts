@@ -7,7 +7,8 @@ import type { Act } from './truth-program.ts';
 export interface Identity {
   readonly podName: string;
   readonly namespace: string;
-  readonly containerName: string;
+  /** null: the sandbox, which has none. */
+  readonly containerName: string | null;
 }
 
 export interface Figures {
@@ -33,16 +34,24 @@ function isOf(row: Row, truth: BriefTruth, act: Act): boolean {
   if (row['kind'] !== act.kind) return false;
   if (act.kind === 'process.exec') {
     const args = row['process_command_args'];
-    if (!Array.isArray(args) || args[1] !== truth.mark) return false;
+    if (!Array.isArray(args) || !args.includes(truth.mark)) return false;
     return (args[0] === 'brief') === (act.act === 'exec');
   }
+  if (act.kind === 'socket.listen') return row['network_local_port'] === act['local_port'] && isAt(row, act);
   if (act.kind === 'file.open') return row['file_path'] === `/work/${truth.mark}`;
   return (
     row['network_local_port'] === act['local_port'] &&
-    row['network_asked_port'] === act['asked_port'] &&
-    BigInt(String(row['time_ns'])) >= act.t0 + act.wall_offset - CLOCK_SLACK_NS &&
-    BigInt(String(row['time_ns'])) <= act.t1 + act.wall_offset + CLOCK_SLACK_NS
+    (act.kind === 'socket.accept'
+      ? row['network_peer_port'] === act['remote_port']
+      : row['network_asked_port'] === act['asked_port']) &&
+    isAt(row, act)
   );
+}
+
+/** A port may be used again later. */
+function isAt(row: Row, { t0, t1, wall_offset }: Act): boolean {
+  const at = BigInt(String(row['time_ns'])) - wall_offset;
+  return at >= t0 - CLOCK_SLACK_NS && at <= t1 + CLOCK_SLACK_NS;
 }
 
 /** The offset of the wall clock is measured by both sides, each once in a while. */
@@ -97,9 +106,10 @@ export function attribution(
   const put = <Key>(map: Map<Key, Row[]>, key: Key, row: Row) => map.get(key)?.push(row) ?? map.set(key, [row]);
   for (const row of rows) {
     put(byProcess, processOf(row), row);
-    if (row['kind'] === 'process.exec') put(byMark, String((row['process_command_args'] as unknown[])[1]), row);
+    const args = row['kind'] === 'process.exec' ? (row['process_command_args'] as unknown[]) : [];
+    for (const arg of args) if (typeof arg === 'string' && arg.startsWith('brief-')) put(byMark, arg, row);
     if (row['kind'] === 'file.open') put(byMark, String(row['file_path']).replace('/work/', ''), row);
-    if (row['kind'] === 'socket.connect') put(byPort, row['network_local_port'], row);
+    if (/^socket\.(connect|listen|accept)$/.test(String(row['kind']))) put(byPort, row['network_local_port'], row);
   }
   const pods = new PodRecords(rows);
   let [events, placed, named, completed, containerNamed] = [0, 0, 0, 0, 0];
@@ -109,7 +119,7 @@ export function attribution(
       row['k8s_pod_name'] === identity.podName && row['k8s_namespace_name'] === identity.namespace;
     const own = new Set<Row>();
     for (const act of truth.acts) {
-      const candidates = act.kind === 'socket.connect' ? byPort.get(act['local_port']) : byMark.get(truth.mark);
+      const candidates = act.kind.startsWith('socket.') ? byPort.get(act['local_port']) : byMark.get(truth.mark);
       const found = (candidates ?? []).filter((row) => isOf(row, truth, act));
       if (found.length !== 1) problem(`${truth.mark} ${act.act}: ${found.length} rows`);
       for (const row of found) for (const each of byProcess.get(processOf(row)) ?? []) own.add(each);
@@ -138,7 +148,7 @@ export function attribution(
 function isBeforeEntry(row: Row, own: ReadonlySet<Row>, truth: BriefTruth): boolean {
   for (const each of own) {
     const args = each['process_command_args'];
-    if (each['kind'] === 'process.exec' && Array.isArray(args) && args[0] === '/brief' && args[1] === truth.mark)
+    if (each['kind'] === 'process.exec' && Array.isArray(args) && args[0] === '/brief' && args.includes(truth.mark))
       return BigInt(String(row['time_ns'])) < BigInt(String(each['time_ns']));
   }
   return false;

@@ -16,13 +16,18 @@ export interface BriefOptions {
   readonly cgroupPath?: string;
   /** Network namespace, by its file; default: the host's, as a hostNetwork pod has. */
   readonly netns?: string;
-  /** IP:PORT that it connects to. */
+  /** IP:PORT that it connects to, or IP that it serves at. */
   readonly ip: string;
   readonly port: number;
+  /** Default: act. */
+  readonly part?: Part;
 }
 
-/** First program, second program, open, connect. */
-const ACTS = 4;
+/** What it does: acts at once, waits to be told, or serves one connection. */
+export type Part = 'act' | 'wait' | 'serve';
+
+/** First program, second program, open, connect; or listen and accept. */
+const ACTS = { act: 4, wait: 4, serve: 2 } as const;
 
 /** What a container said it did. */
 export interface BriefTruth {
@@ -71,18 +76,12 @@ export class BriefContainers {
     });
   }
 
-  /** One that acts at once. `ended` rejects where it did not do all its acts. */
+  /** `ended` rejects where it did not do all its acts. */
   start(options: BriefOptions): BriefContainer {
-    const container = new BriefContainer(this.#dir, this.#rootfs, options, false);
+    const container = new BriefContainer(this.#dir, this.#rootfs, options);
+    if (container.part !== 'act') return container.spawn();
     this.#running.set(container.mark, container).set(container.id, container);
     this.#launcher.stdin.write(`${container.id}\n`);
-    return container;
-  }
-
-  /** One that waits to be told. */
-  startWaiting(options: BriefOptions): BriefContainer {
-    const container = new BriefContainer(this.#dir, this.#rootfs, options, true);
-    container.spawn();
     return container;
   }
 
@@ -97,22 +96,24 @@ export class BriefContainer {
   readonly podUid: string;
   readonly id: string;
   readonly mark = `brief-${randomBytes(8).toString('hex')}`;
-  /** One that waits does so. */
-  readonly ready: Promise<void>;
+  readonly part: Part;
+  /** It waits to be told, or for a connection at this port. */
+  readonly ready: Promise<number>;
   readonly ended: Promise<BriefTruth>;
   readonly #dir: string;
   readonly #acts: Act[] = [];
   #child: ChildProcess | undefined;
-  #isReady = () => {};
+  #isReady = (_port: number) => {};
   #resolve: (truth: BriefTruth) => void = () => {};
   #reject: (error: Error) => void = () => {};
 
-  constructor(dir: string, rootfs: string, options: BriefOptions, waits: boolean) {
+  constructor(dir: string, rootfs: string, options: BriefOptions) {
     this.#dir = dir;
+    this.part = options.part ?? 'act';
     this.podUid = options.podUid;
     this.id = options.id ?? randomId();
     mkdirSync(join(dir, this.id));
-    writeFileSync(join(dir, this.id, 'config.json'), JSON.stringify(this.#config(rootfs, options, waits)));
+    writeFileSync(join(dir, this.id, 'config.json'), JSON.stringify(this.#config(rootfs, options)));
     this.ready = new Promise((resolve) => {
       this.#isReady = resolve;
     });
@@ -123,11 +124,12 @@ export class BriefContainer {
   }
 
   /** Starts it as a child of the test. */
-  spawn(): void {
+  spawn(): this {
     const args = ['--root', join(this.#dir, 'state'), 'run', '--bundle', join(this.#dir, this.id), this.id];
     this.#child = spawn('runc', args, { stdio: ['pipe', 'pipe', 'inherit'] });
     onLines(this.#child.stdout, (line) => this.said(parseAct(line)));
     this.#child.on('close', (code) => this.end(code ?? -1));
+    return this;
   }
 
   /** Tells one that waits to act. */
@@ -136,13 +138,13 @@ export class BriefContainer {
   }
 
   said(act: Act): void {
-    if (act.act === 'ready') this.#isReady();
-    else this.#acts.push(act);
+    if (act.act === 'ready' || act.act === 'listen') this.#isReady(Number(act['local_port'] ?? 0));
+    if (act.act !== 'ready') this.#acts.push(act);
   }
 
   end(code: number): void {
     const acts = this.#acts;
-    if (code === 0 && acts.length === ACTS) {
+    if (code === 0 && acts.length === ACTS[this.part]) {
       this.#resolve({ podUid: this.podUid, containerId: this.id, mark: this.mark, acts });
       rmSync(join(this.#dir, this.id), { recursive: true });
     } else {
@@ -150,9 +152,14 @@ export class BriefContainer {
     }
   }
 
-  #config(rootfs: string, options: BriefOptions, waits: boolean): object {
+  #config(rootfs: string, options: BriefOptions): object {
     const network = options.netns === undefined ? [] : [{ type: 'network', path: options.netns }];
-    const args = ['/brief', ...(waits ? ['wait'] : []), this.mark, options.ip, String(options.port)];
+    const parts = {
+      act: [this.mark, options.ip, String(options.port)],
+      wait: ['wait', this.mark, options.ip, String(options.port)],
+      serve: ['serve', this.mark, options.ip],
+    };
+    const args = ['/brief', ...parts[this.part]];
     return {
       ociVersion: '1.0.2',
       process: { terminal: false, user: { uid: 0, gid: 0 }, args, env: [], cwd: '/work' },

@@ -16,7 +16,10 @@ import type { PodObject } from './pod-objects.ts';
 const RELIST_MS = 1000;
 export const CLUSTER = 'cluster-of-the-test';
 
-type Placed = Partial<Omit<BriefOptions, 'podUid'>> & { readonly container?: string; readonly waits?: boolean };
+type Placed = Partial<Omit<BriefOptions, 'podUid'>> & {
+  /** Its name in the pod; null: the sandbox, which is in no status. Default: main. */
+  readonly container?: string | null;
+};
 
 export class KubeletNode {
   readonly kubelet: PodsServer;
@@ -27,6 +30,7 @@ export class KubeletNode {
   /** What the runtime has and the kubelet has not looked at yet. */
   #unlisted: { pod: PodObject; change: () => void }[] = [];
   readonly #relist: NodeJS.Timeout;
+  #looks: (() => void)[] = [];
   readonly #identities = new Map<string, Identity>();
   readonly #groups = new Set<string>();
 
@@ -34,7 +38,10 @@ export class KubeletNode {
     this.kubelet = kubelet;
     this.#server = server;
     this.port = (server.address() as AddressInfo).port;
-    this.#relist = setInterval(() => this.relist(), RELIST_MS);
+    this.#relist = setInterval(() => {
+      this.relist();
+      for (const looked of this.#looks.splice(0)) looked();
+    }, RELIST_MS);
   }
 
   static async open(): Promise<KubeletNode> {
@@ -60,22 +67,29 @@ export class KubeletNode {
     return pod;
   }
 
-  /** The kubelet forgets the pod. Its control groups are gone by then, as a kubelet removes them. */
+  /** The kubelet forgets the pod, whatever it has told of it. Its control groups are gone by then, but for living ones. */
   forget(pod: PodObject): void {
     this.#removeGroups(`${PODS}/pod${pod.uid}`);
     this.#pods.delete(pod.uid);
     this.kubelet.removePod(pod.uid);
   }
 
+  /** As a pod ends: the kubelet looks, tells that its containers have ended, and forgets it one look later. */
+  async retire(pod: PodObject): Promise<void> {
+    for (let look = 0; look < 2; look++) await new Promise<void>((looked) => this.#looks.push(looked));
+    this.forget(pod);
+  }
+
   /** Starts a container of the pod. The kubelet learns of it at its next look. */
-  start(pod: PodObject, { container = 'main', waits = false, ...placed }: Placed = {}): BriefContainer {
-    const options = { ip: '127.0.0.1', port: this.port, ...placed, podUid: pod.uid };
-    const brief = waits ? this.#containers.startWaiting(options) : this.#containers.start(options);
+  start(pod: PodObject, { container = 'main', ...placed }: Placed = {}): BriefContainer {
+    const brief = this.#containers.start({ ip: '127.0.0.1', port: this.port, ...placed, podUid: pod.uid });
     this.#identities.set(brief.id, { podName: pod.name, namespace: pod.namespace, containerName: container });
     this.#groups.add(dirname(placed.cgroupPath ?? `${PODS}/pod${pod.uid}/${brief.id}`));
-    this.#unlisted.push({ pod, change: () => pod.report(container, brief.id) });
-    const ended = () => this.#unlisted.push({ pod, change: () => pod.end(container) });
-    brief.ended.then(ended, ended);
+    if (container !== null) {
+      this.#unlisted.push({ pod, change: () => pod.report(container, brief.id) });
+      const ended = () => this.#unlisted.push({ pod, change: () => pod.end(container) });
+      brief.ended.then(ended, ended);
+    }
     return brief;
   }
 

@@ -2,9 +2,37 @@
 /*
  * brief MARK IP PORT: lives as short as it can. Executes itself, and then makes the file ./MARK and connects to IP:PORT.
  * brief wait MARK IP PORT: says `ready`, and does the same once it is told a byte on stdin.
+ * brief serve MARK IP: listens at a port of IP, accepts one connection, and ends when that does.
  * The command line, the file and the connection's local port say which event is whose, without any container's name.
  */
 #include "inet.h"
+
+static int serve(const char *mark, const char *ip)
+{
+	union address here = address_of(ip, 0);
+	char byte;
+	int listener = CHECK(socket(here.any.sa_family, SOCK_STREAM, 0));
+	CHECK(bind(listener, &here.any, size_of(&here)));
+	act();
+	CHECK(listen(listener, 1));
+	here = local_of(listener);
+	line_start("listen", "socket.listen");
+	say_string("mark", mark);
+	say_address("local", &here);
+	line_finish();
+	act();
+	int fd = CHECK(accept(listener, NULL, NULL));
+	union address peer = peer_of(fd);
+	here = local_of(fd);
+	line_start("accept", "socket.accept");
+	say_string("mark", mark);
+	say_address("local", &here);
+	say_address("remote", &peer);
+	line_finish();
+	while (CHECK(read(fd, &byte, 1)))
+		;
+	return 0;
+}
 
 int main(int argc, char **argv)
 {
@@ -16,6 +44,8 @@ int main(int argc, char **argv)
 			return 3;
 		argv++, argc--;
 	}
+	if (argc == 4 && !strcmp(argv[1], "serve"))
+		return serve(argv[2], argv[3]);
 	if (argc == 4) {
 		char *again[] = { "brief", argv[1], argv[2], argv[3], "again", NULL };
 		act();

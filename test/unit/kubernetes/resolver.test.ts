@@ -155,6 +155,15 @@ describe('PodResolver', () => {
     expect(told).toEqual(['seen web', 'seen db', 'seen web', 'gone web', 'seen web']);
   });
 
+  it('tells a pod gone before the one that came in its place: they may have one address', async () => {
+    const { source, resolver, told } = setUp();
+    void resolver.start();
+    await source.answer(pod(UID_A, 'db-0'));
+    await vi.advanceTimersByTimeAsync(30_000);
+    await source.answer(pod(UID_B, 'db-0'));
+    expect(told).toEqual(['seen db-0', 'gone db-0', 'seen db-0']);
+  });
+
   it('does not call a pod gone that still runs when a starting kubelet lists only some', async () => {
     const { source, table, resolver, told } = setUp();
     run(table, 10n, UID_A);

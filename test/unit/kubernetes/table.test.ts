@@ -386,9 +386,28 @@ describe('WorkloadTable over time', () => {
     expect(table.hasLivingCgroup(UID_A)).toBe(true);
     table.rmdir(10n);
     expect(table.hasLivingCgroup(UID_A)).toBe(false);
-    expect(table.pendingPodUids()).toEqual([]);
     table.rmdir(10n);
     table.rmdir(424242n);
+  });
+
+  it('asks for a pod until its cgroups are forgotten: what has ended before it was known is completed, too', () => {
+    const { table, clock } = setUp();
+    runPod(table);
+    for (const id of [12n, 11n, 10n]) table.rmdir(id);
+    expect(table.pendingPodUids()).toEqual([UID_A]);
+    expect(table.hasPendingYoungerThan(1000)).toBe(true);
+    table.applyPods([pod()]);
+    expect(table.pendingPodUids()).toEqual([]);
+    // The pod is known; its container and its sandbox are in a status only after their end.
+    expect(table.counts().pending).toBe(2);
+    table.applyPods([pod(MAIN)]);
+    expect(at(table, 12n)).toMatchObject({ state: 'complete', containerName: 'main' });
+    expect(table.counts().pending).toBe(0);
+    table.mkdir(50n, 3n, `/kubepods/besteffort/pod${UID_B}`, false);
+    table.rmdir(50n);
+    expect(table.pendingPodUids()).toEqual([UID_B]);
+    clock.now += 30_000;
+    expect(table.pendingPodUids()).toEqual([]);
   });
 
   it('is bounded: removed cgroups make room, living ones do not', () => {
@@ -427,6 +446,7 @@ describe('WorkloadTable over time', () => {
       clock.now += 100;
     }
     expect(table.counts().cgroups).toBeLessThan(3 + 2 * 302);
-    expect(table.counts().pending).toBe(0);
+    clock.now += 30_000;
+    expect(table.counts()).toMatchObject({ cgroups: 3, pending: 0 });
   });
 });
