@@ -16,7 +16,12 @@ function wallTime(bootNs: bigint, offsetNs: bigint): string | null {
 
 /** kerntap.loss: something was not delivered. */
 export const LOSS: readonly Column<Own<Loss>>[] = [
-  column('loss_stage', 'string', 'kernel, decode, hold, queue, spool, collector', ({ body }) => orNull(body.stage)),
+  column(
+    'loss_stage',
+    'string',
+    'kernel, decode, hold, queue, spool, collector; run: told of a run that is over',
+    ({ body }) => orNull(body.stage),
+  ),
   column('loss_reason', 'string', '', ({ body }) => orNull(body.reason)),
   column('loss_kind', 'string', 'of the lost events; null: mixed or not known', ({ body }) => orNull(body.kind)),
   column('loss_count', 'integer', 'since the last row of the same stage, reason and kind', ({ body }) => body.count),
@@ -30,6 +35,19 @@ export const LOSS: readonly Column<Own<Loss>>[] = [
     'boolean',
     'the count is a lower bound: the kernel does not tell',
     ({ body }) => body.unaccountable,
+  ),
+  column('loss_run_id', 'string', "the run that lost them; null: this row's", ({ body }) =>
+    orNull(Buffer.from(body.ofRunId).toString('hex')),
+  ),
+  column(
+    'loss_first_seq',
+    'integer',
+    'the lost events are among these sequences; null: not known, or they had none',
+    ({ body }) => (body.firstSeq === 0n ? null : body.firstSeq),
+  ),
+  column('loss_last_seq', 'integer', '', ({ body }) => (body.lastSeq === 0n ? null : body.lastSeq)),
+  column('loss_blind_ns', 'integer', 'reason blind: for so long nobody watched', ({ body }) =>
+    body.blindNs === 0n ? null : body.blindNs,
   ),
 ];
 

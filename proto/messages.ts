@@ -273,6 +273,10 @@ export interface Loss {
   readonly firstTimeNs: bigint;
   readonly lastTimeNs: bigint;
   readonly unaccountable: boolean;
+  readonly ofRunId: Uint8Array;
+  readonly firstSeq: bigint;
+  readonly lastSeq: bigint;
+  readonly blindNs: bigint;
 }
 
 export interface Pod {

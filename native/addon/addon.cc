@@ -5,6 +5,7 @@
  */
 #include <cerrno>
 
+#include <sys/file.h>
 #include <sys/mount.h>
 
 #include "calls.h"
@@ -33,6 +34,19 @@ static Value mount_tracefs(const CallbackInfo &info)
 	return done(info, "mount tracefs on " + path, err);
 }
 
+/* Node has no flock(2). False: another open file of it has the lock. */
+static Value lock_file(const CallbackInfo &info)
+{
+	if (!info[0].IsNumber()) {
+		throw_type(info.Env(), "fd: expected a number");
+		return info.Env().Undefined();
+	}
+	int err = flock(info[0].As<Napi::Number>().Int32Value(), LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+	if (err == 0 || err == -EWOULDBLOCK)
+		return Napi::Boolean::New(info.Env(), err == 0);
+	return done(info, "lock", err);
+}
+
 static Napi::Object init(Napi::Env env, Napi::Object exports)
 {
 	auto add = [&](const char *name, Value (*function)(const CallbackInfo &)) {
@@ -55,6 +69,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 	add("programInfo", program_info);
 	add("possibleCpus", possible_cpus);
 	add("mountTracefs", mount_tracefs);
+	add("lockFile", lock_file);
 	return exports;
 }
 

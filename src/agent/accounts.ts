@@ -11,6 +11,7 @@ import { type Balance, balanceOf } from '../telemetry/balance.ts';
 import { type LedgerSnapshot, ledgerSnapshot, noteKernelLosses } from '../telemetry/ledger.ts';
 import { LossBook, type LossRecord } from '../telemetry/losses.ts';
 import type { DrainLoop } from './drain.ts';
+import { EarlierRunsBook } from './earlier-runs.ts';
 import type { Hold } from './hold.ts';
 import { COUNTER_NAMES, KERNEL_KINDS, OWN_KINDS } from './kinds.ts';
 import type { Pipeline } from './pipeline.ts';
@@ -58,6 +59,7 @@ function added(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): 
 }
 
 export class Accounts {
+  readonly earlierRuns: EarlierRunsBook;
   readonly #parts: AccountParts;
   readonly #book: LossBook;
   readonly #counters = new BigUint64Array(KT_KIND_COUNT * KT_REASON_COUNT);
@@ -69,12 +71,14 @@ export class Accounts {
   constructor(parts: AccountParts, startNs: bigint) {
     this.#parts = parts;
     this.#book = new LossBook(startNs);
+    this.earlierRuns = new EarlierRunsBook(parts.client, startNs);
   }
 
   /** Reads every counter; one record for each that grew. `nowNs`: boot clock. */
   poll(nowNs: bigint): LossRecord[] {
     this.#gather();
-    return this.#book.report(nowNs);
+    const own = this.#book.report(nowNs, this.#parts.client.lost.own.takeSpans());
+    return [...own, ...this.earlierRuns.report(nowNs)];
   }
 
   /** The books as of now. What is lost is told by `poll` alone. */
@@ -107,7 +111,7 @@ export class Accounts {
       accepted: named(client.accepted),
       confirmed: named(client.confirmed),
       undelivered,
-      queued: client.depth.events,
+      queued: client.depth.events + (client.stored?.events ?? 0),
     });
   }
 
@@ -143,14 +147,18 @@ export class Accounts {
   /** The books as of the last poll. */
   ledger(): LedgerSnapshot {
     const { loop, pipeline, client, hold } = this.#parts;
+    const spooled = client.stored?.events ?? 0;
     const user = {
       drained: loop.records,
       control: pipeline.control,
       encoded: pipeline.encoded,
       acked: sum(client.confirmed),
-      inFlight: (hold?.heldRecords ?? 0) + this.#parts.encoder.events + client.depth.events,
+      inFlight: (hold?.heldRecords ?? 0) + this.#parts.encoder.events + client.depth.events + spooled,
+      spooled,
     };
-    return ledgerSnapshot(this.#counters, COUNTER_NAMES, user, this.#book, this.#parts.policies?.suppressed);
+    const ledger = ledgerSnapshot(this.#counters, COUNTER_NAMES, user, this.#book, this.#parts.policies?.suppressed);
+    const earlierRuns = this.earlierRuns.read();
+    return earlierRuns === undefined ? ledger : { ...ledger, earlierRuns };
   }
 
   /**

@@ -19,6 +19,7 @@ import { PublishClient } from '../stream/client.ts';
 import { BatchEncoder } from '../stream/encoder.ts';
 import { Endpoints } from '../stream/endpoints.ts';
 import { ProcessTable } from '../stream/processes.ts';
+import { RunLosses } from '../stream/run-losses.ts';
 import { JSON_LINES, prettyLines } from '../tail/render.ts';
 import { openSink } from '../tail/stdout.ts';
 import { Tail } from '../tail/tail.ts';
@@ -30,8 +31,10 @@ import { DrainLoop } from './drain.ts';
 import { HOLD_BYTES, HOLD_DEADLINE_MS, Hold } from './hold.ts';
 import { KERNEL_KINDS } from './kinds.ts';
 import { onceUntilChange } from './log.ts';
+import { lossMessage } from './loss-message.ts';
 import { openNodeFacts } from './node.ts';
 import { Observation } from './observation.ts';
+import { openSpool } from './open-spool.ts';
 import { type AgentOptions, StartError } from './options.ts';
 import { Pipeline } from './pipeline.ts';
 import { preflight } from './preflight.ts';
@@ -121,7 +124,16 @@ export class Agent {
     const wallOffsetNs = (): bigint => this.#clock.wallOffsetNs();
     const dialer = new Endpoints({ addresses: collector === undefined ? options.endpoints : [collector.address] });
     const streamLog = onceUntilChange(log.child({ part: 'stream' }));
-    this.#client = new PublishClient({ dialer, hello: this.#hello(), pool, log: streamLog });
+    const lost = new RunLosses(Buffer.from(this.#runId).toString('hex'));
+    this.#client = new PublishClient({
+      dialer,
+      hello: this.#hello(),
+      pool,
+      log: streamLog,
+      lost,
+      spool: openSpool(options, Buffer.from(this.#runId).toString('hex'), () => this.#node, lost, log),
+      catchUpShare: options.settings.spool.catchUpShare,
+    });
     this.#tail =
       options.settings.tail.enabled || options.config !== undefined
         ? this.#openTail(processes, wallOffsetNs, events)
@@ -416,8 +428,9 @@ export class Agent {
   #tellLosses(): void {
     const nowNs = this.#clock.nowNs();
     const lost: Record<string, Record<string, number>> = {};
-    for (const { count, total, ...rest } of this.#accounts.poll(nowNs)) {
-      this.#pipeline.own({ loss: { ...rest, count: BigInt(count), total: BigInt(total) } }, nowNs);
+    for (const record of this.#accounts.poll(nowNs)) {
+      const { count, ...rest } = record;
+      this.#pipeline.own({ loss: lossMessage(record) }, nowNs);
       const why = `${rest.stage} ${rest.reason}`;
       lost[why] = { ...lost[why], [rest.kind || 'any']: count };
     }

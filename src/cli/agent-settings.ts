@@ -1,5 +1,6 @@
 /** What the flags of `kerntap agent` say about settings that a file may say too: flags win. */
 
+import path from 'node:path';
 import { KERNEL_KINDS, OWN_KINDS } from '../agent/kinds.ts';
 import type { Given } from '../config/field.ts';
 import { FAMILIES, type Settings } from '../config/schema.ts';
@@ -44,6 +45,12 @@ function kubeletUrl(value: string | undefined): string | undefined {
   throw new UsageError(`--kubelet: '${value}' is not a URL such as https://127.0.0.1:10250`);
 }
 
+/** A folder, or off. */
+function spoolFlag(value: string | undefined): Given {
+  if (value === undefined) return {};
+  return value === 'off' ? { enabled: false } : { enabled: true, dir: path.resolve(value) };
+}
+
 /** Only the kinds named are on; file.open keeps the mode it has, and is `sensitive` where that was off. */
 function onlyKinds(kinds: readonly string[], settings: Settings): Given {
   const probes = Object.keys(settings.probes).filter((name) => name !== 'socket.unix');
@@ -85,6 +92,7 @@ export function flagSettings(values: FlagValues): (settings: Settings) => Settin
     },
     collector: { endpoints: hostPorts(values, 'collector') },
     metrics: { listen: listenOrOff(values, 'metrics') },
+    spool: spoolFlag(text(values, 'spool')),
     kubelet: {
       url: kubeletUrl(text(values, 'kubelet')),
       tokenFile: text(values, 'kubelet-token-file'),

@@ -75,6 +75,11 @@ const FLAGS = {
     value: 'PATH',
     help: `local socket that kerntap tail and ledger ask, off: none (${LOCAL_SOCKET})`,
   },
+  spool: {
+    type: 'string',
+    value: 'DIR',
+    help: 'events go to disk here while the collector is away, off: they do not (off)',
+  },
   json: { type: 'boolean', help: 'JSON lines on stdout also where it is a terminal' },
   'ring-bytes': { type: 'string', value: 'BYTES', help: 'ring for file and socket events, a power of two (16Mi)' },
   'process-ring-bytes': { type: 'string', value: 'BYTES', help: 'ring for process events, a power of two (4Mi)' },

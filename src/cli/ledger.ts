@@ -15,8 +15,8 @@ const FLAGS = {
 const HELP = `Usage: kerntap ledger [FLAGS]
 
 Prints the books of the agent that runs on this node, since its start: of every kind what was seen, suppressed (nobody
-asked for it), lost, delivered (durable at the collector) and still in flight, and whether that adds up. Exit code: 0 it
-balances, 1 it does not or no agent answers, 2 usage.
+asked for it), lost, delivered (durable at the collector) and still in flight, in memory or in the spool, and whether that
+adds up; then what it found of earlier runs. Exit code: 0 it balances, 1 it does not or no agent answers, 2 usage.
 
 Flags (defaults in brackets):
 ${flagHelp(FLAGS)}
@@ -77,6 +77,16 @@ export function booksAsTable({ ledger, balance }: Books): string {
   for (const { stage, reason, kind, total, unaccountable } of ledger.lost) {
     const least = unaccountable ? 'at least ' : '';
     lines.push(`  ${least}${total} ${kind || 'events'} in ${stage}: ${reason}`);
+  }
+  const { user, earlierRuns } = ledger;
+  if (user.spooled > 0) lines.push('', `${user.spooled} of those in flight are on disk: a restart keeps them.`);
+  if (earlierRuns !== undefined) {
+    const { spooled, acked, lost } = earlierRuns;
+    if (spooled + acked > 0) lines.push('', `of earlier runs: ${spooled} events are on disk, ${acked} were delivered`);
+    for (const { run, stage, reason, kind, total, unaccountable } of lost) {
+      const least = unaccountable ? 'at least ' : '';
+      lines.push(`  run ${run.slice(0, 8)}: ${least}${total} ${kind || 'events'} lost in ${stage}: ${reason}`);
+    }
   }
   lines.push('', balance.balances ? 'The books balance.' : 'The books do not balance:');
   for (const { at, events } of balance.gaps) lines.push(`  ${events} events unexplained ${WHERE[at] ?? at}`);

@@ -10,6 +10,7 @@ export const PROFILES = ['default', 'build-systems', 'forensic'] as const;
 
 const ON_OFF = ['on', 'off'] as const;
 export const OPEN_MODES = ['off', 'writes', 'sensitive', 'all'] as const;
+export const FSYNC_POLICIES = ['never', 'interval', 'always'] as const;
 export const UNIX_MODES = ['off', 'sensitive', 'all'] as const;
 /** What the tail shows where nothing else is said; losses and probes are never silent. */
 export const DEFAULT_TAIL_KINDS = [
@@ -383,6 +384,62 @@ export const SETTING_KEYS = {
         about:
           'Several replicas instead of endpoint: the first is used, the others stand in for it in order; every ten ' +
           'minutes or so the first is tried again.',
+      },
+    },
+  },
+  spool: {
+    type: 'section',
+    about:
+      'Events on disk while the collector does not take them; while it keeps up nothing is written. A change needs a ' +
+      'restart.',
+    keys: {
+      enabled: {
+        type: 'switch',
+        default: false,
+        about: 'false: what memory cannot hold while the collector is away is lost. The chart turns it on.',
+      },
+      dir: {
+        type: 'text',
+        default: '/var/lib/kerntap/spool',
+        pattern: ABSOLUTE,
+        shape: 'an absolute path',
+        about: "Its folder, of one agent alone. It is made, and readable by the agent's user only.",
+      },
+      maxBytes: {
+        type: 'bytes',
+        min: 1 << 20,
+        max: 2 ** 40,
+        about: 'Most that it takes; by default 1Gi, but no more than 5 % of the disk. Beyond, the oldest events go.',
+      },
+      minFreePercent: {
+        type: 'number',
+        min: 0,
+        max: 100,
+        default: 15,
+        about: 'So much of the disk stays free; the kubelet begins to delete images at 15.',
+      },
+      fsync: {
+        type: 'choice',
+        words: FSYNC_POLICIES,
+        default: 'interval',
+        about:
+          'When what is written is forced to the disk: never, interval, always. It decides what a crash of the node ' +
+          'costs; one of the agent costs nothing that was written.',
+      },
+      fsyncMs: {
+        type: 'integer',
+        min: 10,
+        max: 60_000,
+        default: 1000,
+        about: 'Of fsync interval: so often, in milliseconds.',
+      },
+      catchUpShare: {
+        type: 'number',
+        min: 0,
+        max: 1,
+        default: 0.5,
+        about:
+          'When the collector is back: share of the stream for what is in the spool, while there are newer events.',
       },
     },
   },

@@ -67,6 +67,8 @@ export interface NativeAddon {
   programInfo(handle: Handle): ProgramInfo[];
   possibleCpus(): number;
   mountTracefs(path: string): void;
+  /** flock(2) on an open file, exclusive and without waiting; false: another one has it. */
+  lockFile(fd: number): boolean;
 }
 
 /** Where the addon and the BPF objects are built: native/build of the package that this file is in. */

@@ -18,6 +18,8 @@ export interface EncodedBatch {
   readonly events: number;
   /** Events by kind: see event-kinds.ts. */
   readonly kinds: Uint32Array;
+  /** In hex: an earlier run's, from its spool; the batch names its node. */
+  readonly otherRun?: string | undefined;
 }
 
 /** The Batch's own bytes. */

@@ -1,15 +1,18 @@
-// EventCollector.Publish: sends batches in order, keeps each until it is confirmed, and sends it again on the next
-// stream otherwise. At least once on the wire; a batch's identity is its run and sequences, so a reader drops repeats.
+// EventCollector.Publish: sends batches, keeps each until it is confirmed, and sends it again on the next stream
+// otherwise. At least once on the wire; a batch's identity is its run and sequences, so a reader drops repeats.
 
 import { encodePublishRequest, type Hello, type PublishResponse, type Sparse } from '../../proto/contract.ts';
 import { Backoff } from './backoff.ts';
 import { type EncodedBatch, frame } from './batch.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { Connection, type Ended } from './connection.ts';
-import { addKinds, type DeliveryLoss, DeliveryLosses } from './delivery-losses.ts';
+import { addKinds, type DeliveryLoss } from './delivery-losses.ts';
 import type { Dialer, Target } from './endpoints.ts';
 import { KIND_SLOTS } from './event-kinds.ts';
-import { type QueueDepth, SendQueue } from './send-queue.ts';
+import { Outbox } from './outbox.ts';
+import { RunLosses } from './run-losses.ts';
+import type { QueueDepth } from './send-queue.ts';
+import type { Spool, SpoolReading } from './spool/spool.ts';
 
 /** pino's calls, as far as they are needed. */
 export interface StreamLogger {
@@ -26,6 +29,14 @@ export interface PublishClientOptions {
   readonly pool?: BufferPool;
   /** Memory for batches that are not confirmed; default 16 MiB. */
   readonly queueBytes?: number;
+  /** Where batches go that memory is not for; the client closes it. */
+  readonly spool?: Spool | undefined;
+  /** Where losses are counted, the spool's among them. */
+  readonly lost?: RunLosses;
+  /** Without a stream for so long everything goes to the spool as it comes; default 5 s. */
+  readonly spoolAfterMs?: number;
+  /** Share of the stream for what is in the spool, while there are newer events too; default 0.5. */
+  readonly catchUpShare?: number;
   /** Of them on the stream at once; default 4 MiB. */
   readonly inFlightBytes?: number;
   /** Without progress of the acknowledgements for so long the stream is opened again; default 30 s. */
@@ -40,6 +51,8 @@ export interface PublishClientOptions {
 
 /** How long a collector may take to end a stream on which nothing is under way, at shutdown. */
 const FAREWELL_MS = 1000;
+/** And the spool, to take what is not confirmed then. */
+const SPOOL_STOP_MS = 2500;
 
 /** Where the client stands. A connection belongs to exactly one state. */
 export type ClientState =
@@ -61,16 +74,18 @@ export class PublishClient {
    */
   readonly accepted = new Float64Array(KIND_SLOTS);
   readonly confirmed = new Float64Array(KIND_SLOTS);
+  /** What did not arrive, of this run and of earlier ones. */
+  readonly lost: RunLosses;
+  /** Events of earlier runs that were confirmed. */
+  confirmedOfOthers = 0;
   private current: ClientState = { name: 'idle' };
   private readonly options: PublishClientOptions;
   private readonly log: StreamLogger;
   private hello: Uint8Array;
-  private readonly queue: SendQueue;
-  private readonly queueBytes: number;
+  private readonly outbox: Outbox;
   private readonly inFlightBytes: number;
   private readonly ackDeadlineMs: number;
   private readonly backoff: Backoff;
-  private readonly lost = new DeliveryLosses();
   /** Events refused of batches in flight that are not confirmed yet, by stream_seq. */
   private readonly refused = new Map<number, number>();
   private lastStreamSeq = 0;
@@ -87,9 +102,18 @@ export class PublishClient {
     this.options = options;
     this.log = options.log;
     this.hello = encodePublishRequest({ hello: options.hello });
-    this.queue = new SendQueue(options.pool ?? new BufferPool());
-    this.queueBytes = options.queueBytes ?? 16 << 20;
-    this.inFlightBytes = Math.min(options.inFlightBytes ?? 4 << 20, this.queueBytes);
+    this.lost = options.lost ?? new RunLosses('');
+    const queueBytes = options.queueBytes ?? 16 << 20;
+    this.outbox = new Outbox({
+      pool: options.pool ?? new BufferPool(),
+      lost: this.lost.own,
+      queueBytes,
+      spool: options.spool,
+      spoolAfterMs: options.spoolAfterMs ?? 5000,
+      catchUpShare: options.catchUpShare ?? 0.5,
+      onMore: () => this.pump(),
+    });
+    this.inFlightBytes = Math.min(options.inFlightBytes ?? 4 << 20, queueBytes);
     this.ackDeadlineMs = options.ackDeadlineMs ?? 30_000;
     this.backoff = new Backoff(options.backoffMinMs ?? 500, options.backoffMaxMs ?? 30_000, options.random);
   }
@@ -100,12 +124,17 @@ export class PublishClient {
 
   /** Share of the memory for unconfirmed batches that is taken, 0 to 1. */
   get fill(): number {
-    return this.queue.bytes / this.queueBytes;
+    return this.outbox.fill;
   }
 
-  /** Batches that are not confirmed. */
+  /** Batches that are in memory alone, not confirmed. */
   get depth(): QueueDepth {
-    return this.queue.depth;
+    return this.outbox.depth;
+  }
+
+  /** What is on disk; undefined: no spool. */
+  get stored(): SpoolReading | undefined {
+    return this.outbox.stored;
   }
 
   start(): void {
@@ -117,30 +146,25 @@ export class PublishClient {
     this.hello = encodePublishRequest({ hello });
   }
 
-  /** Takes a batch over. Where memory is short the oldest that is not on the stream is dropped whole, and counted. */
+  /** Takes a batch over. Where memory and disk are short the oldest is dropped whole, and counted. */
   send(batch: EncodedBatch): void {
     addKinds(this.accepted, batch.kinds);
     if (this.current.name === 'closed') {
-      this.lost.add('queue', 'closed', batch);
+      this.lost.own.add('queue', 'closed', batch);
       return;
     }
-    this.queue.push(batch);
-    while (this.queue.bytes > this.queueBytes) {
-      const dropped = this.queue.dropOldestUnsent();
-      if (dropped === undefined) break;
-      this.lost.add('queue', dropped.sent ? 'evicted_unconfirmed' : 'overflow', dropped.batch);
-    }
+    this.outbox.push(batch);
     this.pump();
   }
 
   /** Totals of what did not arrive, by stage, reason and kind: the source of kerntap.loss. */
   losses(): DeliveryLoss[] {
-    return this.lost.totals();
+    return this.lost.own.totals();
   }
 
   /**
-   * Waits until everything is confirmed, at most `timeoutMs`, and closes. Resolves to what is left. A second call gives
-   * the first one's result.
+   * Waits until what is in memory is confirmed, at most `timeoutMs`; the rest goes to the spool. Resolves to what did not
+   * get there either. A second call gives the first one's result.
    */
   shutdown(timeoutMs: number): Promise<Unconfirmed> {
     this.closing ??= this.close(timeoutMs);
@@ -149,19 +173,28 @@ export class PublishClient {
 
   private async close(timeoutMs: number): Promise<Unconfirmed> {
     const deadline = Date.now() + timeoutMs;
-    if (this.queue.depth.batches > 0 && this.current.name !== 'idle') await this.settle(timeoutMs);
-    if (this.queue.depth.batches === 0 && this.current.name === 'open') {
-      // Nothing is under way: let the collector end the stream, so that it sees a farewell and not a break.
-      this.current.connection.halfClose();
+    if (this.outbox.depth.batches > 0 && this.mayConfirm) await this.settle(timeoutMs);
+    if (this.outbox.depth.batches === 0 && this.current.name === 'open') {
+      // All is confirmed or on disk: let the collector end the stream, so that it sees a farewell and not a break.
+      const { connection, since } = this.current;
+      this.current = { name: 'draining', connection, since };
+      connection.halfClose();
       await this.settle(Math.max(0, Math.min(FAREWELL_MS, deadline - Date.now())));
     }
     this.stopTimers();
     const state = this.current;
     this.current = { name: 'closed' };
     if ('connection' in state) state.connection.close();
-    const left = this.queue.depth;
+    const left = await this.outbox.close(SPOOL_STOP_MS);
     if (left.batches > 0) this.log.warn({ ...left }, 'stopped with events that the collector did not confirm');
     return left;
+  }
+
+  /** Whether waiting helps: where the disk takes what there is, a collector that is away is not waited for. */
+  private get mayConfirm(): boolean {
+    const { name } = this.current;
+    const disk = this.outbox.stored?.state ?? 'failing';
+    return name === 'open' || name === 'draining' || (name !== 'idle' && disk === 'failing');
   }
 
   /** Until everything is confirmed or, with nothing to confirm, the stream has ended; at most `timeoutMs`. */
@@ -208,21 +241,25 @@ export class PublishClient {
   private ready(connection: Connection): void {
     if (this.current.name !== 'connecting') return;
     this.current = { name: 'open', connection, since: Date.now() };
-    this.log.info({ collector: this.target?.address, waiting: this.queue.depth.batches }, 'connected to the collector');
+    this.log.info(
+      { collector: this.target?.address, waiting: this.outbox.depth.batches },
+      'connected to the collector',
+    );
     const random = this.options.random ?? Math.random;
     this.timer = setTimeout(() => this.reopen(), (this.options.reopenMs ?? 600_000) * (0.8 + 0.4 * random()));
+    this.outbox.connected();
     this.pump();
   }
 
   private pump(): void {
-    const { current, queue } = this;
+    const { current, outbox } = this;
     if (current.name !== 'open') return;
-    while (!this.blocked && queue.inFlightBytes < this.inFlightBytes) {
-      const pending = queue.send(this.lastStreamSeq + 1);
+    while (!this.blocked && outbox.inFlightBytes < this.inFlightBytes) {
+      const pending = outbox.send(this.lastStreamSeq + 1);
       if (pending === undefined) return;
       this.lastStreamSeq++;
-      if (queue.batchesInFlight === 1) this.awaitAck();
-      const done = (): void => queue.written(pending);
+      if (outbox.batchesInFlight === 1) this.awaitAck();
+      const done = (): void => outbox.written(pending);
       this.blocked = !current.connection.write(frame(pending.batch, pending.streamSeq), done);
     }
   }
@@ -239,14 +276,15 @@ export class PublishClient {
         this.refusedSome(Number(streamSeq), Number(some), reason);
         continue;
       }
-      const rejected = this.queue.take(Number(streamSeq));
+      const rejected = this.outbox.take(Number(streamSeq));
       if (rejected === undefined) continue;
-      const { firstSeq, events } = rejected.batch;
-      this.lost.add('collector', 'rejected', rejected.batch);
+      const { firstSeq, events, otherRun } = rejected.batch;
+      this.lost.of(otherRun).add('collector', 'rejected', rejected.batch);
       this.log.warn({ reason, first_seq: firstSeq, events }, 'the collector refused a batch');
     }
-    for (const { batch, streamSeq } of this.queue.confirm(acked)) {
-      addKinds(this.confirmed, batch.kinds);
+    for (const { batch, streamSeq } of this.outbox.confirm(acked)) {
+      if (batch.otherRun === undefined) addKinds(this.confirmed, batch.kinds);
+      else this.confirmedOfOthers += batch.events;
       this.bookRefused(batch, streamSeq);
     }
     if (acked > this.ackedStreamSeq || response.rejected.length > 0) {
@@ -255,7 +293,7 @@ export class PublishClient {
       this.awaitAck();
     }
     this.pump();
-    if (this.queue.depth.batches === 0) this.settled?.();
+    if (this.outbox.depth.batches === 0) this.settled?.();
   }
 
   /** Booked when the batch is confirmed: one that is sent again is answered again. */
@@ -270,8 +308,9 @@ export class PublishClient {
     if (told === undefined) return;
     this.refused.delete(streamSeq);
     const events = Math.min(told, batch.events);
-    const slot = this.lost.addSome('collector', 'refused_event', batch, events);
-    this.confirmed[slot] = (this.confirmed[slot] as number) - events;
+    const slot = this.lost.of(batch.otherRun).addSome('collector', 'refused_event', batch, events);
+    if (batch.otherRun === undefined) this.confirmed[slot] = (this.confirmed[slot] as number) - events;
+    else this.confirmedOfOthers -= events;
   }
 
   /** A collector that counts wrong must not make batches vanish: what it confirmed up to here stays, the rest goes again. */
@@ -282,7 +321,7 @@ export class PublishClient {
   private awaitAck(): void {
     clearTimeout(this.ackTimer);
     this.ackTimer = undefined;
-    if (this.queue.batchesInFlight === 0) return;
+    if (this.outbox.batchesInFlight === 0) return;
     this.ackTimer = setTimeout(() => {
       this.abandon(`no acknowledgement for ${this.ackDeadlineMs} ms`);
     }, this.ackDeadlineMs);
@@ -316,8 +355,8 @@ export class PublishClient {
     const state = this.current;
     if (!('connection' in state)) return;
     this.stopTimers();
-    this.queue.rewind();
-    if (this.closing !== undefined && this.queue.depth.batches === 0) {
+    this.outbox.rewind();
+    if (this.closing !== undefined && this.outbox.depth.batches === 0) {
       this.current = { name: 'closed' };
       this.settled?.();
       return;
@@ -336,7 +375,7 @@ export class PublishClient {
   private retryLater({ code, message }: Ended): void {
     const { dialer } = this.options;
     const delay = this.backoff.next();
-    const { batches, events } = this.queue.depth;
+    const { batches, events } = this.outbox.depth;
     const collector = this.target?.address;
     const reason = this.target === undefined ? message : dialer.explain(this.target, message);
     this.log.warn({ collector, code, reason, retry_ms: delay, batches, events }, 'no stream to the collector');

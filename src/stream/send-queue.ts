@@ -58,6 +58,11 @@ export class SendQueue {
     return this.pending[this.inFlight];
   }
 
+  /** The oldest of all. */
+  get oldest(): Pending | undefined {
+    return this.pending[0];
+  }
+
   /** `next` goes out under this number. Its buffer may be written to from here on: see EncodedBatch. */
   send(streamSeq: number): Pending | undefined {
     const pending = this.pending[this.inFlight];
@@ -96,6 +101,30 @@ export class SendQueue {
   /** Takes out the oldest that is not in flight. */
   dropOldestUnsent(): Pending | undefined {
     return this.remove(this.inFlight, 1)[0];
+  }
+
+  /** Takes out the oldest that is not in flight and keeps its buffer: `putBack` or `release` has to follow. */
+  lift(): Pending | undefined {
+    const [pending] = this.pending.splice(this.inFlight, 1);
+    if (pending === undefined) return undefined;
+    this.bytes -= pending.batch.buffer.length;
+    this.events -= pending.batch.events;
+    return pending;
+  }
+
+  /** What was lifted waits again, before all others. */
+  putBack(lifted: readonly Pending[]): void {
+    this.pending.splice(this.inFlight, 0, ...lifted);
+    for (const { batch } of lifted) {
+      this.bytes += batch.buffer.length;
+      this.events += batch.events;
+    }
+  }
+
+  /** What was lifted is not needed any more. */
+  release(lifted: Pending): void {
+    lifted.gone = true;
+    if (!lifted.writing) this.pool.release(lifted.batch.buffer);
   }
 
   /** The stream is gone: everything waits again. */

@@ -60,14 +60,36 @@ export interface UserCounts {
   readonly encoded: number;
   /** Confirmed as durable by the collector. */
   readonly acked: number;
-  /** Waiting: held, in an open batch, or sent and not confirmed. */
+  /** Waiting: held, in an open batch, in memory or on disk and not confirmed. */
   readonly inFlight: number;
+  /** Of them on disk: a restart keeps them. */
+  readonly spooled: number;
+}
+
+/** What is told of runs that are over: nothing of it is in this run's balance. */
+export interface EarlierRuns {
+  /** Their events that wait on disk, and those that were confirmed. */
+  readonly spooled: number;
+  readonly acked: number;
+  readonly lost: readonly RunLoss[];
+}
+
+export interface RunLoss {
+  /** In hex. */
+  readonly run: string;
+  readonly stage: string;
+  readonly reason: string;
+  readonly kind: string;
+  readonly total: number;
+  readonly unaccountable: boolean;
 }
 
 export interface LedgerSnapshot {
   readonly kinds: Readonly<Record<string, KindLedger>>;
   readonly user: UserCounts;
   readonly lost: readonly { stage: string; reason: string; kind: string; total: number; unaccountable: boolean }[];
+  /** Undefined: no spool. */
+  readonly earlierRuns?: EarlierRuns;
 }
 
 function pick(names: ReadonlyMap<number, string>, counters: BigUint64Array, base: number): Record<string, number> {

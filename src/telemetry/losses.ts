@@ -1,5 +1,5 @@
 /** Who lost it: where in the path from the hook to the collector's disk. */
-export type LossStage = 'kernel' | 'decode' | 'hold' | 'queue' | 'spool' | 'collector' | 'otlp';
+export type LossStage = 'kernel' | 'decode' | 'hold' | 'queue' | 'spool' | 'collector' | 'otlp' | 'run';
 
 /** One kerntap.loss record: the shape of kerntap.v1.Loss. Counts are events; times ns of the boot clock. */
 export interface LossRecord {
@@ -15,7 +15,15 @@ export interface LossRecord {
   readonly lastTimeNs: bigint;
   /** The count is a lower bound. */
   readonly unaccountable: boolean;
+  /** They are among these sequences; 0: not known, or they had none. */
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  /** In hex: the run whose loss it is, where it is over. */
+  readonly ofRun?: string;
 }
+
+/** Sequences among which what is told now lies, by `stage reason`. */
+export type LossSpans = ReadonlyMap<string, { readonly firstSeq: number; readonly lastSeq: number }>;
 
 interface Entry {
   readonly stage: LossStage;
@@ -53,7 +61,7 @@ export class LossBook {
   }
 
   /** One record for each counter that grew since the last call; `nowNs`: boot clock. */
-  report(nowNs: bigint): LossRecord[] {
+  report(nowNs: bigint, spans: LossSpans = new Map()): LossRecord[] {
     const records: LossRecord[] = [];
     for (const entry of this.#entries.values()) {
       if (entry.total === entry.reported) continue;
@@ -66,6 +74,7 @@ export class LossBook {
         firstTimeNs: this.#lastReportNs,
         lastTimeNs: nowNs,
         unaccountable: entry.unaccountable,
+        ...(spans.get(`${entry.stage} ${entry.reason}`) ?? { firstSeq: 0, lastSeq: 0 }),
       });
       entry.reported = entry.total;
     }

@@ -8,6 +8,7 @@ import {
   KT_REASON_COUNT,
   KT_SEEN,
 } from '../../../src/kernel/layout.gen.ts';
+import { RunLosses } from '../../../src/stream/run-losses.ts';
 
 function setUp() {
   const counters = new BigUint64Array(KT_KIND_COUNT * KT_REASON_COUNT);
@@ -20,7 +21,9 @@ function setUp() {
     loop: { records: 0, undecodable: 0, unwalkableBytes: 0 },
     pipeline: { control: 0, encoded: 0, badControl: 0, shedding: { counts: new Float64Array(64) } },
     refused: new Float64Array(7),
+    stored: undefined as { events: number; otherRunsEvents: number } | undefined,
   };
+  const lost = new RunLosses('');
   const parts = {
     tap: {
       counters: (into: BigUint64Array) => into.set(state.counters),
@@ -43,13 +46,18 @@ function setUp() {
     encoder: { refused: state.refused, events: 2 },
     client: {
       losses: () => state.losses,
+      lost,
+      get stored() {
+        return state.stored;
+      },
+      confirmedOfOthers: 0,
       confirmed: Float64Array.of(4, 3),
       depth: { batches: 1, events: 5, bytes: 9 },
     },
     hold: { heldRecords: 1 },
   };
   // Only what the accounts read of each part.
-  return { state, accounts: new Accounts(parts as unknown as AccountParts, 0n) };
+  return { state, lost, accounts: new Accounts(parts as unknown as AccountParts, 0n) };
 }
 
 const told = (accounts: Accounts) =>
@@ -118,5 +126,29 @@ describe('the accounts', () => {
     const { accounts } = setUp();
     accounts.poll(1n);
     expect(accounts.ledger().user).toMatchObject({ acked: 7, inFlight: 8 });
+  });
+
+  it('say what of it is on disk, and of whom', () => {
+    const { accounts, state } = setUp();
+    expect(accounts.ledger().earlierRuns).toBeUndefined();
+    state.stored = { events: 40, otherRunsEvents: 2 };
+    expect(accounts.ledger()).toMatchObject({
+      user: { inFlight: 48, spooled: 40 },
+      earlierRuns: { spooled: 2, acked: 0, lost: [] },
+    });
+  });
+
+  it('tell what an earlier run lost as that run’s, beside its own', () => {
+    const { accounts, lost } = setUp();
+    const run = 'ab'.repeat(16);
+    lost.of(run).addKinds('spool', 'evicted', [0, 0, 0, 5], { firstSeq: 3, lastSeq: 7 });
+    accounts.earlierRuns.noteKilled(run, new Map([['file.open', 4]]));
+    const records = accounts.poll(1n);
+    expect(records).toMatchObject([
+      { stage: 'run', reason: 'killed', kind: 'file.open', count: 4, ofRun: run },
+      { stage: 'spool', reason: 'evicted', count: 5, ofRun: run, firstSeq: 3, lastSeq: 7 },
+    ]);
+    expect(accounts.poll(2n)).toEqual([]);
+    expect(accounts.ledger().lost).toEqual([]);
   });
 });

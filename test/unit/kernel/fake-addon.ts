@@ -116,6 +116,10 @@ export class FakeAddon implements NativeAddon {
 
   mountTracefs(): void {}
 
+  lockFile(): boolean {
+    return true;
+  }
+
   config(): Buffer {
     return Buffer.from(this.#map('kt_config').get('00000000') ?? []);
   }

@@ -457,6 +457,10 @@ const OWN: Record<string, [Sparse<Event>, Record<string, unknown>]> = {
         firstTimeNs: 10n ** 16n,
         lastTimeNs: 10n ** 16n + 1n,
         unaccountable: true,
+        ofRunId: Buffer.alloc(16, 0xab),
+        firstSeq: 17n,
+        lastSeq: 19n,
+        blindNs: 1n,
       },
     },
     {
@@ -468,6 +472,10 @@ const OWN: Record<string, [Sparse<Event>, Record<string, unknown>]> = {
       loss_first_time: '2026-11-22T07:59:59.123456788Z',
       loss_last_time: '2026-11-22T07:59:59.123456789Z',
       loss_unaccountable: true,
+      loss_run_id: 'ab'.repeat(16),
+      loss_first_seq: 17n,
+      loss_last_seq: 19n,
+      loss_blind_ns: 1n,
     },
   ],
   'kerntap.pod': [

@@ -23,11 +23,24 @@ describe('the loss book', () => {
       firstTimeNs: 100n,
       lastTimeNs: 200n,
       unaccountable: false,
+      firstSeq: 0,
+      lastSeq: 0,
     });
     book.note('kernel', 'ring_full', 'file.open', 5);
     expect(book.report(300n)).toEqual([]);
     book.note('kernel', 'ring_full', 'file.open', 12);
     expect(book.report(400n)).toMatchObject([{ count: 7, total: 12, firstTimeNs: 300n, lastTimeNs: 400n }]);
+  });
+
+  it('says among which sequences the loss lies, where that is known', () => {
+    const book = new LossBook(0n);
+    book.note('queue', 'overflow', 'file.open', 3);
+    book.note('kernel', 'ring_full', 'file.open', 3);
+    const spans = new Map([['queue overflow', { firstSeq: 7, lastSeq: 12 }]]);
+    expect(book.report(1n, spans)).toMatchObject([
+      { stage: 'queue', firstSeq: 7, lastSeq: 12 },
+      { stage: 'kernel', firstSeq: 0, lastSeq: 0 },
+    ]);
   });
 
   it('keeps stages, reasons and kinds apart, and never goes back', () => {
@@ -53,7 +66,7 @@ describe('the ledger', () => {
     counters[layout.KT_FILE_OPEN * layout.KT_REASON_COUNT + layout.KT_SEEN] = BigInt(seen);
     const book = new LossBook(0n);
     noteKernelLosses(book, counters, COUNTER_NAMES);
-    const user = { drained: 0, control: 0, encoded: 0, acked: 0, inFlight: 0 };
+    const user = { drained: 0, control: 0, encoded: 0, acked: 0, inFlight: 0, spooled: 0 };
     const line = ledgerSnapshot(counters, COUNTER_NAMES, user, book).kinds['file.open'];
     if (line === undefined) throw new Error('no line for file.open');
     const sum = (of: Readonly<Record<string, number>>) => Object.values(of).reduce((a, b) => a + b, 0);
@@ -71,7 +84,7 @@ describe('the ledger', () => {
     counters[base + layout.KT_FILTERED] = 3n;
     const byPolicy = new Array<number>(layout.KT_KIND_COUNT).fill(0);
     byPolicy[layout.KT_FILE_OPEN] = 2;
-    const user = { drained: 0, control: 0, encoded: 0, acked: 0, inFlight: 0 };
+    const user = { drained: 0, control: 0, encoded: 0, acked: 0, inFlight: 0, spooled: 0 };
     const { kinds } = ledgerSnapshot(counters, COUNTER_NAMES, user, new LossBook(0n), byPolicy);
     expect(kinds['file.open']).toMatchObject({ seen: 10, emitted: 5, suppressed: { filtered: 3, policy: 2 } });
   });
