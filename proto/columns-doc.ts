@@ -20,7 +20,8 @@ One event is one flat row: a line of NDJSON in the collector's files
 (\`kind=<kind>/cluster=<cluster>/dt=<day>/hour=<hour>/<node>-<run>-<sequence>.ndjson\`, by the event's time in UTC) and on
 the agent's stdout. Names are OpenTelemetry's where it has one, with dots as underscores.
 
-- All columns of a kind are always present and in the same order; \`null\` is "not known or not applicable". Nothing is guessed.
+- Columns of a kind keep their names, types and order. One that is not known or does not apply is left out of the line: read an
+  absent column as null (with the columns given, every reader does: docs/hunts). Nothing is guessed.
 - \`integer\` may exceed 2^53: read it as a 64-bit number (bit sets and inode numbers as an unsigned one).
 - Names, paths and arguments are bytes to the kernel. What is not UTF-8 reads U+FFFD in its column, and the exact bytes are
   in \`<column>_b64\`; in lists that is a list of the same length with null where the text is exact.

@@ -16,10 +16,13 @@ function readAll<Source>(columns: readonly Column<Source>[], source: Source, int
   for (const { name, read } of columns) into(name, read(source));
 }
 
-// `,"name":value` for each column.
+// `,"name":value` for each column that is known.
 function fragment<Source>(columns: readonly Column<Source>[], source: Source): string {
   let json = '';
-  for (const { key, read } of columns) json += key + cellToJson(read(source));
+  for (const { key, read } of columns) {
+    const cell = read(source);
+    if (cell !== null) json += key + cellToJson(cell);
+  }
   return json;
 }
 

@@ -41,12 +41,12 @@ export function cellToJson(cell: Cell): string {
   }
 }
 
-/** A row as one line of NDJSON, without its newline. */
+/** A row as one line of NDJSON, without its newline. What is null is left out: most columns of most rows are. */
 export function toLine(row: Row): string {
   let json = '';
   for (const name of Object.keys(row)) {
     const cell = row[name];
-    if (cell === undefined) continue;
+    if (cell === undefined || cell === null) continue;
     json += `${json === '' ? '' : ','}${quote(name)}:${cellToJson(cell)}`;
   }
   return `{${json}}`;

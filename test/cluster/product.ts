@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { wholeRow } from '../rows.ts';
 import type { Cluster, KubeObject } from './cluster.ts';
 
 /** Where the collector of a test keeps its files. */
@@ -71,7 +72,7 @@ export async function tailed({ namespace, agent }: Product, count: number, ...fl
   const rows: Row[] = [];
   try {
     for await (const line of createInterface({ input: tail.stdout })) {
-      rows.push(JSON.parse(line));
+      rows.push(wholeRow(JSON.parse(line)));
       if (rows.length === count) return rows;
     }
     throw new Error(`kerntap tail ended after ${rows.length} lines`);
@@ -84,7 +85,7 @@ function rowsOf(text: string): Row[] {
   return text
     .split('\n')
     .filter((line) => line !== '')
-    .map((line) => JSON.parse(line));
+    .map((line) => wholeRow(JSON.parse(line)));
 }
 
 /** The pods of a controller, `ds/NAME` or `sts/NAME`. */

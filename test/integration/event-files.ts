@@ -1,16 +1,17 @@
 import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { join } from 'node:path';
+import { wholeRow } from '../rows.ts';
 
 /** One line of the collector. Integers beyond 2^53 (time_ns) are left as digits in a string. */
 export type Row = Readonly<Record<string, unknown>>;
 
 const CHUNK = 1 << 20;
 
-/** A row from its line. Throws where it is not a JSON object. */
+/** A row from its line, whole. Throws where it is not a JSON object. */
 export function parseRow(line: string): Row {
   const value: unknown = JSON.parse(line.replace(/"time_ns":(\d+)/, '"time_ns":"$1"'));
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error(`not an object: ${line}`);
-  return value as Row;
+  return wholeRow(value as Row);
 }
 
 interface Place {

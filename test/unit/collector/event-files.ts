@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { wholeRow } from '../../rows.ts';
 
 /** Paths of the files under a collector's folder, relative to it, sorted. */
 export function filesUnder(out: string): string[] {
@@ -19,6 +20,6 @@ export function rowsUnder(out: string, unfinished = false): Record<string, unkno
       return text
         .slice(0, -1)
         .split('\n')
-        .map((line) => JSON.parse(line) as Record<string, unknown>);
+        .map((line) => wholeRow(JSON.parse(line) as Record<string, unknown>));
     });
 }

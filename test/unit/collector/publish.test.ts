@@ -63,7 +63,8 @@ describe('an acknowledged batch', () => {
 
   test('of another run than the Hello brings its own node facts', async () => {
     await start();
-    const node = { ...NODE, runId: OTHER_RUN, nodeName: 'node-0', clusterName: '' };
+    const cloud = { hostId: 'i-of-that-run', cloudAccountId: '42', sources: { host_id: 'dmi' } };
+    const node = { ...NODE, ...cloud, runId: OTHER_RUN, nodeName: 'node-0', clusterName: '' };
     const agent = publisher()
       .hello()
       .batch(openBatch(1n, 1n, 1))
@@ -73,6 +74,10 @@ describe('an acknowledged batch', () => {
     expect(rows.map((row) => [row['k8s_node_name'], row['k8s_cluster_name'], row['event_id']])).toEqual([
       ['node-0', null, `${OTHER_RUN.toString('hex')}-9`],
       ['node-1', 'prod', `${RUN.toString('hex')}-1`],
+    ]);
+    expect(rows.map((row) => [row['host_id'], row['cloud_account_id']])).toEqual([
+      ['i-of-that-run', '42'],
+      [NODE.machineId, null],
     ]);
     expect(filesUnder(out).map((path) => path.split('/')[1])).toEqual(['cluster=default', 'cluster=prod']);
   });

@@ -28,8 +28,15 @@ describe('a line', () => {
   });
 
   test('writes lists, maps and their keys safely', () => {
-    const row = { list: ['x', null, ['\u202e']], map: { 'k"\u001b': 'v\n' }, none: null, yes: true };
-    expect(toLine(row)).toBe('{"list":["x",null,["\\u202e"]],"map":{"k\\"\\u001b":"v\\n"},"none":null,"yes":true}');
+    const row = { list: ['x', null, ['\u202e']], map: { 'k"\u001b': 'v\n' }, yes: true };
+    expect(toLine(row)).toBe('{"list":["x",null,["\\u202e"]],"map":{"k\\"\\u001b":"v\\n"},"yes":true}');
     expect(JSON.parse(toLine(row))).toEqual(row);
+  });
+
+  test('leaves out what is not known, but for the place of an item in a list', () => {
+    expect(toLine({ a: null, b: 0, c: '', d: [null], e: { f: null, g: 1 } })).toBe(
+      '{"b":0,"c":"","d":[null],"e":{"g":1}}',
+    );
+    expect(toLine({ a: null })).toBe('{}');
   });
 });
