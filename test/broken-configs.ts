@@ -86,6 +86,14 @@ export const BROKEN_CONFIGS: readonly (readonly [string, string | Uint8Array, st
     /HOST:PORT/,
     /write HOST:PORT/,
   ],
+  [
+    'a certificate without its key',
+    `${HEAD}collector:\n  tls: {certFile: /c.crt}\n`,
+    'collector.tls.certFile',
+    3,
+    /needs keyFile/,
+    /add keyFile, or remove certFile/,
+  ],
   ['a rule without match', `${HEAD}policies:\n  - file: off\n`, 'policies[0].match', 3, /is missing/, /add match:/],
   [
     'a rule without action',

@@ -17,7 +17,6 @@ import { containerTgids, walkCgroups } from '../kubernetes/walk.ts';
 import { BufferPool } from '../stream/buffer-pool.ts';
 import { PublishClient } from '../stream/client.ts';
 import { BatchEncoder } from '../stream/encoder.ts';
-import { Endpoints } from '../stream/endpoints.ts';
 import { ProcessTable } from '../stream/processes.ts';
 import { RunLosses } from '../stream/run-losses.ts';
 import { JSON_LINES, prettyLines } from '../tail/render.ts';
@@ -27,6 +26,7 @@ import { BoundedWriter } from '../tail/writer.ts';
 import type { LedgerSnapshot } from '../telemetry/ledger.ts';
 import { Accounts } from './accounts.ts';
 import { BootClock, systemClocks } from './clock.ts';
+import { CollectorChannel } from './collector-channel.ts';
 import { DrainLoop } from './drain.ts';
 import { HOLD_BYTES, HOLD_DEADLINE_MS, Hold } from './hold.ts';
 import { KERNEL_KINDS } from './kinds.ts';
@@ -65,6 +65,7 @@ export class Agent {
   readonly #tap: KernelTap;
   readonly #workloads = new WorkloadTable();
   readonly #cgroupDir: string;
+  readonly #channel: CollectorChannel;
   readonly #client: PublishClient;
   readonly #tail: Tail | undefined;
   readonly #pipeline: Pipeline;
@@ -122,11 +123,12 @@ export class Agent {
     const processes = new ProcessTable();
     const encoder = new BatchEncoder({ runId: this.#runId, processes, pool });
     const wallOffsetNs = (): bigint => this.#clock.wallOffsetNs();
-    const dialer = new Endpoints({ addresses: collector === undefined ? options.endpoints : [collector.address] });
+    const addresses = collector === undefined ? options.endpoints : [collector.address];
     const streamLog = onceUntilChange(log.child({ part: 'stream' }));
+    this.#channel = new CollectorChannel(addresses, options.tls, log.child({ part: 'stream' }));
     const lost = new RunLosses(Buffer.from(this.#runId).toString('hex'));
     this.#client = new PublishClient({
-      dialer,
+      dialer: this.#channel.dialer,
       hello: this.#hello(),
       pool,
       log: streamLog,
@@ -207,6 +209,7 @@ export class Agent {
       pipeline: this.#pipeline,
       accounts: this.#accounts,
       client: this.#client,
+      tls: () => this.#channel.tls,
       kubelet: this.#kubelet,
       hold,
       tail: this.#tail,
@@ -253,6 +256,7 @@ export class Agent {
     this.#kubelet?.resolver.stop();
     void this.#services?.close();
     this.#tail?.close();
+    this.#channel.stop();
     void this.#client.shutdown(0);
     this.#tap.close();
   }
@@ -260,6 +264,7 @@ export class Agent {
   async #begin(): Promise<void> {
     // The trackers run since the tap was opened: no cgroup is made unseen from here on, nor any process.
     this.#loop.start();
+    this.#channel.follow(this.#client);
     // The first stream waits for what is asked about the node, where anything is; the tap does not.
     void this.#facts.start().then(() => this.#client.start());
     this.#walk();
@@ -327,6 +332,7 @@ export class Agent {
     }
     await this.#services?.close();
     this.#tap.close();
+    this.#channel.stop();
     await this.#client.shutdown(ACK_STOP_MS);
     await this.#collector?.close();
     if (this.#tail !== undefined) {

@@ -8,7 +8,7 @@ import type { Tail } from '../tail/tail.ts';
 import type { HealthReadings } from '../telemetry/health.ts';
 import { LongestGap } from '../telemetry/longest-gap.ts';
 import { ProbeWatch } from '../telemetry/probe-watch.ts';
-import type { AgentReadings, ConfigReading, KubeletReading, ProbeReading } from '../telemetry/readings.ts';
+import type { AgentReadings, ConfigReading, KubeletReading, ProbeReading, TlsReading } from '../telemetry/readings.ts';
 import type { Accounts } from './accounts.ts';
 import type { DrainLoop } from './drain.ts';
 import type { Hold } from './hold.ts';
@@ -20,7 +20,9 @@ export interface ObservedParts {
   readonly loop: Pick<DrainLoop, 'lastDrainMs'>;
   readonly pipeline: Pick<Pipeline, 'namespaces'>;
   readonly accounts: Pick<Accounts, 'read'>;
-  readonly client: Pick<PublishClient, 'state' | 'accepted' | 'confirmed' | 'depth'>;
+  readonly client: Pick<PublishClient, 'state' | 'problem' | 'accepted' | 'confirmed' | 'depth'>;
+  /** Undefined: the stream is not encrypted. */
+  readonly tls: () => TlsReading | undefined;
   readonly kubelet: { readonly source: KubeletSource; readonly resolver: PodResolver } | undefined;
   readonly hold: Hold | undefined;
   readonly tail: Tail | undefined;
@@ -80,6 +82,7 @@ export class Observation {
       kubelet: this.#kubelet(),
       hold: hold && { ...hold.counts, bytes: hold.heldBytes },
       config: config(),
+      tls: this.#parts.tls(),
       tailDropped: tail && { ...tail.droppedBy },
     };
   }
@@ -93,8 +96,10 @@ export class Observation {
       probes: this.#probes(),
       lostProbes: this.#watch.lost,
       stream: this.#parts.client.state,
+      streamProblem: this.#parts.client.problem,
       kubelet: this.#kubelet(),
       config: this.#parts.config(),
+      tls: this.#parts.tls(),
     };
   }
 

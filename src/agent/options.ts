@@ -1,5 +1,6 @@
 import type { ConfigContext } from '../config/load.ts';
 import type { Settings } from '../config/schema.ts';
+import type { ClientTls } from '../tls/client-settings.ts';
 
 /** What the agent is to do: checked values, from flags and the configuration file. Sizes in bytes. */
 export interface AgentOptions {
@@ -8,6 +9,8 @@ export interface AgentOptions {
   readonly standalone: boolean;
   /** HOST:PORT of the collector's replicas, in their order; not used in standalone. */
   readonly endpoints: readonly string[];
+  /** Undefined: the stream to it is not encrypted. */
+  readonly tls: ClientTls | undefined;
   /** Where standalone's collector writes. */
   readonly outDir: string;
   /** Base URL; undefined: no kubelet is asked and nothing is held. */

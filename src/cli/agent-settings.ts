@@ -6,7 +6,17 @@ import type { Given } from '../config/field.ts';
 import { FAMILIES, type Settings } from '../config/schema.ts';
 import { DEFAULT_SETTINGS, withGiven } from '../config/settings.ts';
 import { KT_ARGV_CAP_MAX } from '../kernel/layout.gen.ts';
-import { choice, type FlagValues, hostPorts, integer, listenOrOff, suggestion, text, UsageError } from './flags.ts';
+import {
+  choice,
+  type FlagSpecs,
+  type FlagValues,
+  hostPorts,
+  integer,
+  listenOrOff,
+  suggestion,
+  text,
+  UsageError,
+} from './flags.ts';
 
 export const KINDS: readonly string[] = [...KERNEL_KINDS.keys()];
 
@@ -90,7 +100,7 @@ export function flagSettings(values: FlagValues): (settings: Settings) => Settin
       eventsPerSecond: integer(values, 'tail-rate', { min: 0, max: 1_000_000 }),
       bytesPerSecond: integer(values, 'tail-bytes', { min: 0, max: 1 << 30, bytes: true }),
     },
-    collector: { endpoints: hostPorts(values, 'collector') },
+    collector: { endpoints: hostPorts(values, 'collector'), tls: tlsFlags(values) },
     metrics: { listen: listenOrOff(values, 'metrics') },
     spool: spoolFlag(text(values, 'spool')),
     kubelet: {
@@ -101,6 +111,45 @@ export function flagSettings(values: FlagValues): (settings: Settings) => Settin
   };
   return (settings) =>
     withGiven(chosen === undefined ? settings : withGiven(settings, onlyKinds(chosen, settings)), given);
+}
+
+/** Replicas of the collector in their order; none: it is not said. */
+export function endpointsOf({ endpoint, endpoints }: Settings['collector']): readonly string[] {
+  if (endpoints.length > 0) return endpoints;
+  return endpoint === undefined ? [] : [endpoint];
+}
+
+/** Flags of `kerntap agent` and `kerntap doctor`. */
+export const TLS_FLAGS = {
+  'collector-tls': { type: 'boolean', help: 'TLS to the collector, also where none of the files below is named' },
+  'collector-ca-file': {
+    type: 'string',
+    value: 'FILE',
+    help: "PEM with who may have signed the collector's certificate (public authorities)",
+  },
+  'collector-cert-file': { type: 'string', value: 'FILE', help: 'PEM with the certificate that is shown to it' },
+  'collector-key-file': { type: 'string', value: 'FILE', help: 'PEM with its key' },
+  'collector-server-name': {
+    type: 'string',
+    value: 'NAME',
+    help: 'name that its certificate has to be for (the host of --collector)',
+  },
+} as const satisfies FlagSpecs;
+
+/** Throws UsageError for a certificate without its key. */
+export function tlsFlags(values: FlagValues): Given {
+  const certFile = text(values, 'collector-cert-file');
+  const keyFile = text(values, 'collector-key-file');
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    throw new UsageError('--collector-cert-file and --collector-key-file need each other');
+  }
+  return {
+    mode: values['collector-tls'] === true ? 'on' : undefined,
+    caFile: text(values, 'collector-ca-file'),
+    certFile,
+    keyFile,
+    serverName: text(values, 'collector-server-name'),
+  };
 }
 
 /** `a=b,c=d`. Undefined where it was not given. Throws UsageError. */

@@ -5,7 +5,8 @@ import type { AgentOptions, ConfigFile } from '../agent/options.ts';
 import { configHash, parseConfig, readConfigFile } from '../config/load.ts';
 import type { Settings } from '../config/schema.ts';
 import { KT_ARGV_CAP_MAX } from '../kernel/layout.gen.ts';
-import { baseSettings, flagSettings, KINDS, nodeLabels } from './agent-settings.ts';
+import { clientTls } from '../tls/client-settings.ts';
+import { baseSettings, endpointsOf, flagSettings, KINDS, nodeLabels, TLS_FLAGS } from './agent-settings.ts';
 import { type FlagSpecs, type FlagValues, flagHelp, integer, parseFlags, text, UsageError } from './flags.ts';
 import { version } from './version.ts';
 
@@ -15,6 +16,7 @@ const FLAGS = {
     value: 'HOST:PORT',
     help: 'stream to this collector; several, separated by commas: the others stand in for the first, in order',
   },
+  ...TLS_FLAGS,
   config: {
     type: 'string',
     value: 'FILE',
@@ -126,7 +128,7 @@ export function agentOptions(
     throw new UsageError('--out belongs to --standalone: the collector decides where it writes');
   const { settings, config } = settingsOf(values, env, standalone);
   const { kubelet } = settings;
-  const endpoints = endpointsOf(settings);
+  const endpoints = endpointsOf(settings.collector);
   if (!standalone && endpoints.length === 0) {
     throw new UsageError(
       '--collector HOST:PORT or --standalone is needed (or collector.endpoint in the file of --config)',
@@ -141,6 +143,7 @@ export function agentOptions(
     version: version(),
     standalone,
     endpoints,
+    tls: standalone ? undefined : clientTls(settings.collector.tls, 'collector.tls'),
     outDir: path.resolve(out ?? path.join(state, 'kerntap', 'events')),
     kubelet: kubelet.url,
     kubeletTokenFile: kubelet.tokenFile,
@@ -159,11 +162,6 @@ export function agentOptions(
     cgroupDir: text(values, 'cgroup'),
     bpfDir: text(values, 'bpf-dir'),
   };
-}
-
-function endpointsOf({ collector: { endpoint, endpoints } }: Settings): readonly string[] {
-  if (endpoints.length > 0) return endpoints;
-  return endpoint === undefined ? [] : [endpoint];
 }
 
 /** Throws ConfigError for a file that cannot be used: there are no last good settings yet. */

@@ -3,6 +3,9 @@ import { type Collector, startCollector } from '../collector/server.ts';
 import { activity, summaryLine } from '../collector/summary.ts';
 import { collectorLiveness, collectorMetrics, collectorReadiness } from '../telemetry/collector-metrics.ts';
 import { serveTelemetry, type TelemetryServer } from '../telemetry/server.ts';
+import { TlsFiles } from '../tls/files.ts';
+import type { TlsPaths } from '../tls/material.ts';
+import { type ClientRules, clientRules, serverFiles } from './collector-tls.ts';
 import {
   type FlagSpecs,
   type FlagValues,
@@ -31,6 +34,27 @@ const FLAGS = {
     value: 'N',
     help: "seed of the Community IDs of connections, as Zeek's CommunityID::seed (0)",
   },
+  'tls-cert': { type: 'string', value: 'FILE', help: 'take TLS only, with this certificate (PEM, and what signed it)' },
+  'tls-key': { type: 'string', value: 'FILE', help: 'its key; both are read anew when they change' },
+  'tls-client-ca': {
+    type: 'string',
+    value: 'FILE',
+    help: 'agents need a certificate that one of these authorities signed (PEM)',
+  },
+  'allow-client': {
+    type: 'string',
+    value: 'NAMES',
+    help:
+      'only agents whose certificate has one of these names, separated by commas; * stands for any characters,\n' +
+      '{node} for the name of the node that the agent speaks for (any that --tls-client-ca lets in)',
+  },
+  'client-streams': { type: 'string', value: 'N', help: 'streams that one client may have at a time (8)' },
+  'client-bytes': {
+    type: 'string',
+    value: 'BYTES',
+    help: 'a second that are read from one client; 0: no limit (16Mi)',
+  },
+  'client-events': { type: 'string', value: 'N', help: 'a second that are read from one client; 0: no limit (0)' },
   metrics: { type: 'string', value: 'ADDR', help: 'metrics and health on HOST:PORT or :PORT, off: nowhere (:9465)' },
   json: { type: 'boolean', help: 'the summary as JSON lines also on a terminal' },
   help: { type: 'boolean', help: 'print this text' },
@@ -57,6 +81,9 @@ interface CollectorFlags {
   readonly retainBytes: number;
   readonly retainMs: number;
   readonly communityIdSeed: number;
+  /** Undefined: plain connections. */
+  readonly tls: TlsPaths | undefined;
+  readonly clients: ClientRules;
   /** Undefined: nowhere. */
   readonly metricsListen: string | undefined;
   readonly json: boolean;
@@ -82,6 +109,8 @@ function collectorFlags(args: readonly string[]): CollectorFlags | undefined {
     retainBytes: integer(values, 'retain-bytes', { min: 0, max: 2 ** 50, bytes: true }) ?? 0,
     retainMs: (integer(values, 'retain-hours', { min: 0, max: 1_000_000 }) ?? 0) * 3_600_000,
     communityIdSeed: integer(values, 'community-id-seed', { min: 0, max: 0xffff }) ?? 0,
+    tls: serverFiles(values),
+    clients: clientRules(values),
     metricsListen: metrics === 'off' ? undefined : metrics,
     json: values['json'] === true,
   };
@@ -98,6 +127,11 @@ export async function run(args: readonly string[]): Promise<number> {
   }
   const log = pino({ base: null }, pino.destination({ dest: 2, sync: true }));
   const { rotateBytes, rotateSeconds, retainBytes, retainMs, communityIdSeed } = flags;
+  const files = flags.tls && followFiles(flags.tls, log);
+  if (flags.tls?.ca === undefined) {
+    const open = files === undefined ? 'neither encrypted nor authenticated' : 'encrypted, but not authenticated';
+    log.warn(`connections are ${open}: whoever reaches ${flags.listen} can write events (--tls-client-ca)`);
+  }
   const collector = await startCollector({
     listen: flags.listen,
     out: flags.out,
@@ -105,12 +139,14 @@ export async function run(args: readonly string[]): Promise<number> {
     retainBytes,
     retainMs,
     communityIdSeed,
+    ...flags.clients,
+    ...(files === undefined ? {} : { tls: files }),
     ...(rotateBytes === undefined ? {} : { rotateBytes }),
     ...(rotateSeconds === undefined ? {} : { rotateMs: rotateSeconds * 1000, idleMs: rotateSeconds * 100 }),
   });
   log.info({ address: collector.address, out: flags.out }, 'the collector listens');
   let stopping = false;
-  const telemetry = await serve(flags.metricsListen, collector, log, () => stopping);
+  const telemetry = await serve(flags.metricsListen, { collector, files, log, stopping: () => stopping });
 
   let before = collector.stats();
   let quiet = false;
@@ -135,20 +171,38 @@ export async function run(args: readonly string[]): Promise<number> {
   log.info('the collector closes');
   await collector.close();
   await telemetry?.close();
+  files?.stop();
   return 0;
+}
+
+/** Throws TlsFileError: a collector without its certificate serves nobody. */
+function followFiles(paths: TlsPaths, log: Logger): TlsFiles {
+  const files = new TlsFiles({
+    paths,
+    onApplied: ({ own }) => log.info({ certificate: own }, 'new certificates are in force'),
+    onRefused: ({ message }) => log.error({ tls: message }, 'the certificates were refused; the last good ones stay'),
+  });
+  log.info({ certificate: files.current.own, client_authority: files.current.authority }, 'TLS');
+  files.start();
+  return files;
+}
+
+interface ServedParts {
+  readonly collector: Collector;
+  readonly files: TlsFiles | undefined;
+  readonly log: Logger;
+  readonly stopping: () => boolean;
 }
 
 /** An address that is taken costs the metrics, not the events. */
 async function serve(
   listen: string | undefined,
-  collector: Collector,
-  log: Logger,
-  stopping: () => boolean,
+  { collector, files, log, stopping }: ServedParts,
 ): Promise<TelemetryServer | undefined> {
   if (listen === undefined) return undefined;
   try {
     const server = await serveTelemetry(listen, {
-      metrics: () => collectorMetrics(collector.stats(), version()),
+      metrics: () => collectorMetrics(collector.stats(), version(), files?.status),
       healthz: () => collectorLiveness(collector.stats()),
       readyz: () => collectorReadiness(collector.stats(), stopping()),
     });

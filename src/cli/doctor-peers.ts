@@ -1,15 +1,29 @@
 import { connect } from 'node:net';
-import { Client, credentials } from '@grpc/grpc-js';
+import { connect as connectTls } from 'node:tls';
+import { Client, Metadata } from '@grpc/grpc-js';
+import { PUBLISH_PATH } from '../../proto/contract.ts';
 import type { Check } from '../kernel/requirements.ts';
 import { type KubeletOptions, KubeletSource } from '../kubernetes/kubelet.ts';
+import { ChannelTls } from '../stream/channel-tls.ts';
+import { Endpoints } from '../stream/endpoints.ts';
+import type { ClientTls } from '../tls/client-settings.ts';
+import { TlsFiles } from '../tls/files.ts';
 
-/** Is a gRPC server listening there? HOST:PORT, an IPv6 address in brackets. Never fatal: the agent waits for it. */
-export async function checkCollector(address: string, timeoutMs = 3000): Promise<Check> {
+export interface CollectorQuestion {
+  /** HOST:PORT, an IPv6 address in brackets. */
+  readonly address: string;
+  /** Undefined: without TLS. */
+  readonly tls?: ClientTls | undefined;
+  readonly timeoutMs?: number;
+}
+
+/** Does a gRPC server listen there that takes this agent? Never fatal: the agent waits for it. */
+export async function checkCollector({ address, tls, timeoutMs = 3000 }: CollectorQuestion): Promise<Check> {
   const check: Check = {
     id: 'collector',
     title: 'Collector',
     verdict: 'ok',
-    value: `${address} speaks gRPC`,
+    value: `${address} speaks gRPC${tls === undefined ? '' : ' over TLS'}`,
     remedy: '',
   };
   const bad = (value: string, remedy: string): Check => ({ ...check, verdict: 'warning', value, remedy });
@@ -22,27 +36,75 @@ export async function checkCollector(address: string, timeoutMs = 3000): Promise
       'start kerntap collector --listen there, or correct --collector; events wait till then',
     );
   }
-  const client = new Client(address, credentials.createInsecure());
-  try {
-    await new Promise<void>((resolve, reject) => {
-      client.waitForReady(Date.now() + timeoutMs, (error) => (error ? reject(error) : resolve()));
-    });
-    return check;
-  } catch {
+  const problem = await reachGrpc(address, tls, timeoutMs);
+  if (problem === undefined) return check;
+  if (tls !== undefined) return bad(`no TLS stream to ${address}`, problem);
+  if (await speaksTls(address, timeoutMs)) {
     return bad(
-      `${address} accepts connections but speaks no gRPC`,
-      'something else listens there: correct --collector',
+      `${address} speaks TLS`,
+      'name who signed its certificate with --collector-ca-file, and yours with --collector-cert-file and ' +
+        '--collector-key-file (or the file of --config)',
     );
+  }
+  return bad(`${address} accepts connections but speaks no gRPC`, 'something else listens there: correct --collector');
+}
+
+/** Undefined where a stream could be opened; else what went wrong, with its remedy where that is known. */
+async function reachGrpc(address: string, tls: ClientTls | undefined, timeoutMs: number): Promise<string | undefined> {
+  const security =
+    tls &&
+    new ChannelTls({ files: new TlsFiles({ paths: tls.paths }), serverName: tls.serverName, section: tls.section });
+  const endpoints = new Endpoints({ addresses: [address], ...(security === undefined ? {} : { security }) });
+  let client: Client | undefined;
+  try {
+    const target = endpoints.target();
+    client = new Client(target.address, target.credentials, target.channelOptions);
+    const raw = (bytes: Buffer): Buffer => bytes;
+    const call = client.makeBidiStreamRequest(PUBLISH_PATH, raw, raw, new Metadata());
+    const failed = new Promise<string>((resolve) => {
+      call.on('error', () => {});
+      call.on('status', ({ details }) => resolve(endpoints.explain(target, details)));
+    });
+    const ready = new Promise<undefined>((resolve) => {
+      client?.waitForReady(Date.now() + timeoutMs, (error) => error === undefined && resolve(undefined));
+    });
+    const late = new Promise<string>((resolve) => {
+      setTimeout(resolve, timeoutMs, `no answer within ${timeoutMs} ms`).unref();
+    });
+    return await Promise.race([ready, failed, late]);
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
   } finally {
-    client.close();
+    client?.close();
   }
 }
 
-function reachTcp(address: string, timeoutMs: number): Promise<void> {
+function speaksTls(address: string, timeoutMs: number): Promise<boolean> {
+  const { host, port } = hostAndPort(address);
+  return new Promise((resolve) => {
+    // Nothing is said to it: only whether it answers in TLS counts.
+    const socket = connectTls({ host, port, rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+    const timer = setTimeout(() => socket.destroy(), timeoutMs);
+    socket.once('secureConnect', () => {
+      resolve(true);
+      socket.destroy();
+    });
+    socket.on('error', () => {});
+    socket.once('close', () => {
+      clearTimeout(timer);
+      resolve(false);
+    });
+  });
+}
+
+function hostAndPort(address: string): { host: string; port: number } {
   const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
+  return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(address.slice(colon + 1)) };
+}
+
+function reachTcp(address: string, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port: Number(address.slice(colon + 1)) });
+    const socket = connect(hostAndPort(address));
     const timer = setTimeout(() => socket.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
     socket.once('connect', () => {
       socket.end();

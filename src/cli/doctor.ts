@@ -1,18 +1,28 @@
 import os from 'node:os';
 import { LOCAL_SOCKET } from '../agent/local-socket.ts';
+import { loadConfig } from '../config/load.ts';
+import { DEFAULT_SETTINGS, withGiven } from '../config/settings.ts';
 import { readFeatures } from '../kernel/features.ts';
 import { type Check, checkFeatures } from '../kernel/requirements.ts';
 import { KUBELET_TOKEN_FILE } from '../kubernetes/kubelet.ts';
 import { factTable, NodeFactsKeeper } from '../kubernetes/node-facts.ts';
+import { clientTls } from '../tls/client-settings.ts';
+import { endpointsOf, TLS_FLAGS, tlsFlags } from './agent-settings.ts';
 import { askRunning } from './doctor-live.ts';
 import { checkCollector, checkKubelet } from './doctor-peers.ts';
 import { tryProbes } from './doctor-probes.ts';
 import { canRun, type FactFinding, reportAsJson, reportAsTable } from './doctor-report.ts';
-import { type FlagSpecs, type FlagValues, flagHelp, hostPort, parseFlags, text, UsageError } from './flags.ts';
+import { type FlagSpecs, type FlagValues, flagHelp, hostPorts, parseFlags, text, UsageError } from './flags.ts';
 
 const FLAGS = {
   json: { type: 'boolean', help: 'one JSON object instead of a table' },
   collector: { type: 'string', value: 'HOST:PORT', help: 'also ask whether this collector can be reached' },
+  ...TLS_FLAGS,
+  config: {
+    type: 'string',
+    value: 'FILE',
+    help: "collector and its certificates from the agent's configuration file; flags win over it",
+  },
   kubelet: {
     type: 'string',
     value: 'URL',
@@ -49,7 +59,7 @@ export async function run(args: readonly string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  const peers = [collectorCheck(values), kubeletCheck(values)];
+  const peers = [...collectorChecks(values), kubeletCheck(values)];
   const checks = checkFeatures(readFeatures({ proc: text(values, 'proc'), cgroup: text(values, 'cgroup') }));
   const hopeless = checks.some(({ verdict }) => verdict === 'problem');
   const objects = text(values, 'bpf-dir');
@@ -73,9 +83,18 @@ function localFacts(values: FlagValues): FactFinding[] {
   return factTable(keeper.facts);
 }
 
-function collectorCheck(values: FlagValues): Promise<Check> {
-  const address = hostPort(values, 'collector');
-  return address === undefined ? notAsked('collector', 'Collector', '--collector') : checkCollector(address);
+/** One for each endpoint. Throws ConfigError for the file of --config. */
+function collectorChecks(values: FlagValues): Promise<Check>[] {
+  const file = text(values, 'config');
+  const node = { name: text(values, 'node-name') ?? (process.env['NODE_NAME'] || os.hostname()) };
+  const base = file === undefined ? DEFAULT_SETTINGS : loadConfig(file, { node });
+  const { collector } = withGiven(base, {
+    collector: { endpoints: hostPorts(values, 'collector'), tls: tlsFlags(values) },
+  });
+  const tls = clientTls(collector.tls, 'collector.tls');
+  const addresses = endpointsOf(collector);
+  if (addresses.length === 0) return [notAsked('collector', 'Collector', '--collector')];
+  return addresses.map((address) => checkCollector({ address, tls }));
 }
 
 function kubeletCheck(values: FlagValues): Promise<Check> {

@@ -5,6 +5,10 @@ export interface CollectorStats {
   readonly streamsOpened: number;
   /** Streams that the collector ended for the peer's fault. */
   readonly streamsRefused: number;
+  /** The same, and TLS handshakes that failed, by reason. */
+  readonly refusedBy: Readonly<Record<string, number>>;
+  /** Time that streams were not read since their client was over its quota, ms. */
+  readonly throttledMs: number;
   readonly batches: number;
   /** Batches refused for good; their peer was told. */
   readonly batchesRejected: number;
@@ -33,6 +37,8 @@ export class Counters implements CollectorStats {
   streams = 0;
   streamsOpened = 0;
   streamsRefused = 0;
+  readonly refusedBy: Record<string, number> = {};
+  throttledMs = 0;
   batches = 0;
   batchesRejected = 0;
   readonly batchesRejectedBy: Record<string, number> = {};
@@ -59,18 +65,25 @@ export class Counters implements CollectorStats {
   }
 
   /** `reason` comes from a fixed set. */
+  refusedPeer(reason: string): void {
+    if (reason !== 'tls') this.streamsRefused += 1;
+    this.refusedBy[reason] = (this.refusedBy[reason] ?? 0) + 1;
+  }
+
+  /** `reason` comes from a fixed set. */
   rejectedBatch(reason: string): void {
     this.batchesRejected += 1;
     this.batchesRejectedBy[reason] = (this.batchesRejectedBy[reason] ?? 0) + 1;
   }
 
   snapshot(): CollectorStats {
-    const { events, eventsRefused, batchesRejectedBy } = this;
+    const { events, eventsRefused, batchesRejectedBy, refusedBy } = this;
     return {
       ...this,
       events: { ...events },
       eventsRefused: { ...eventsRefused },
       batchesRejectedBy: { ...batchesRejectedBy },
+      refusedBy: { ...refusedBy },
     };
   }
 }

@@ -3,13 +3,19 @@ import { type Batch, decodePublishRequest, type Hello, type NodeFacts, SCHEMA } 
 
 const RUN_ID_BYTES = 16;
 
-/** The peer broke the protocol: the stream ends with this status. */
+/** Why a stream, or the connection before it, was refused. */
+export type RefusalReason = 'tls' | 'client_name' | 'client_streams' | 'streams' | 'schema' | 'protocol';
+
+/** The peer broke the protocol, or may not publish: the stream ends with this status. */
 export class ProtocolError extends Error {
   readonly code: status;
+  /** For a counter: of a fixed set. */
+  readonly reason: RefusalReason;
 
-  constructor(code: status, message: string) {
+  constructor(code: status, message: string, reason: RefusalReason = 'protocol') {
     super(message);
     this.code = code;
+    this.reason = reason;
   }
 }
 
@@ -49,7 +55,13 @@ export function readHello(frame: Uint8Array): Greeting {
     throw new ProtocolError(status.FAILED_PRECONDITION, message);
   };
   const hello = decodeHello(frame) ?? refuse('the first message must be a Hello');
-  if (hello.schema !== SCHEMA) refuse(`schema ${hello.schema} is not known here: this collector reads ${SCHEMA}`);
+  if (hello.schema !== SCHEMA) {
+    throw new ProtocolError(
+      status.FAILED_PRECONDITION,
+      `schema ${hello.schema} is not known here: this collector reads ${SCHEMA}; upgrade the collector before its agents`,
+      'schema',
+    );
+  }
   const { node, agentVersion } = hello;
   if (node === null || node.runId.length !== RUN_ID_BYTES) {
     return refuse(`Hello.node.run_id must have ${RUN_ID_BYTES} bytes`);
@@ -57,8 +69,11 @@ export function readHello(frame: Uint8Array): Greeting {
   return { node, agentVersion };
 }
 
-/** Facts of the run that took the batch: those of the Hello, or its own. Throws PoisonBatch. */
-export function batchNode(batch: Batch, hello: NodeFacts): NodeFacts {
+/**
+ * Facts of the run that took the batch: those of the Hello, or its own; `bound`: of this node and no other. Throws
+ * PoisonBatch.
+ */
+export function batchNode(batch: Batch, hello: NodeFacts, bound?: string): NodeFacts {
   if (batch.runId.length !== RUN_ID_BYTES) {
     throw new PoisonBatch('run_id', `run_id has ${batch.runId.length} bytes, not ${RUN_ID_BYTES}`);
   }
@@ -67,6 +82,9 @@ export function batchNode(batch: Batch, hello: NodeFacts): NodeFacts {
   if (run === runName(hello.runId)) return hello;
   if (batch.node === null)
     throw new PoisonBatch('node_facts', 'the run is not that of the Hello and the batch has no node facts');
+  if (bound !== undefined && batch.node.nodeName !== bound) {
+    throw new PoisonBatch('node_facts', `the client certificate is that of node ${bound}, the batch of another`);
+  }
   if (runName(batch.node.runId) !== run) throw new PoisonBatch('node_facts', 'the node facts are of another run');
   return batch.node;
 }

@@ -10,6 +10,8 @@ import {
   type Sparse,
 } from '../../proto/contract.ts';
 import { Acks } from './acks.ts';
+import type { Admission, Guest } from './admission.ts';
+import type { Complaints } from './complaints.ts';
 import type { Counters } from './counters.ts';
 import { batchNode, PoisonBatch, ProtocolError, readHello, runName } from './peer.ts';
 import type { EventStore, RunWriter } from './store.ts';
@@ -23,6 +25,19 @@ const HELLO_MS = 10_000;
 const COMPLAINTS_MAX = 10;
 /** A node's name in the log. */
 const NAME_CHARS_MAX = 253;
+
+/** A client over its quota is looked at so often while it waits: the stream may end meanwhile. */
+const QUOTA_WAIT_MS = 500;
+
+/** What all sessions of a collector have in common. */
+export interface SessionParts {
+  readonly store: EventStore;
+  readonly counters: Counters;
+  readonly admission: Admission;
+  readonly complaints: Complaints;
+  readonly communityIdSeed: number;
+  readonly log: Logger;
+}
 
 interface Peer {
   readonly node: NodeFacts;
@@ -40,17 +55,22 @@ export class Session {
   readonly #store: EventStore;
   readonly #counters: Counters;
   readonly #communityIdSeed: number;
+  readonly #admission: Admission;
+  readonly #complain: Complaints;
   readonly #log: Logger;
   readonly #acks: Acks;
   readonly #helloTimer: NodeJS.Timeout;
   #peer: Peer | null = null;
+  #guest: Guest | null = null;
   #over = false;
   #stopping = false;
   #complaints = 0;
   #working: Promise<void> = Promise.resolve();
 
-  constructor(call: PublishCall, store: EventStore, counters: Counters, communityIdSeed: number, log: Logger) {
+  constructor(call: PublishCall, { store, counters, admission, complaints, communityIdSeed, log }: SessionParts) {
     this.#call = call;
+    this.#admission = admission;
+    this.#complain = complaints;
     this.#store = store;
     this.#counters = counters;
     this.#communityIdSeed = communityIdSeed;
@@ -68,6 +88,7 @@ export class Session {
         counters.streams -= 1;
         this.#over = true;
         this.#acks.end();
+        this.#guest?.leave();
         resolve();
       });
     });
@@ -107,9 +128,11 @@ export class Session {
       this.#peer = this.#greet(frame);
       return;
     }
+    let events = 0;
     try {
       const batch = this.#read(frame);
       if (batch === null) return;
+      events = batch.events.length;
       await this.#write(batch, this.#peer);
     } catch (error) {
       if (!(error instanceof PoisonBatch)) throw error;
@@ -117,13 +140,27 @@ export class Session {
     }
     this.#acks.taken(frame.length, this.#store.durable()).catch((error: unknown) => this.#fail(error));
     if (!this.#stopping) await this.#acks.room();
+    await this.#payOff(frame.length, events);
+  }
+
+  /** What was sent is taken and confirmed; over its quota a client is not read further for a while. */
+  async #payOff(bytes: number, events: number): Promise<void> {
+    let left = this.#guest?.spend(bytes, events) ?? 0;
+    this.#counters.throttledMs += left;
+    for (; left > 0 && !this.#over && !this.#stopping; left -= QUOTA_WAIT_MS) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(left, QUOTA_WAIT_MS)));
+    }
   }
 
   #greet(frame: Buffer): Peer {
     const { node, agentVersion } = readHello(frame);
+    this.#guest = this.#admission.admit(this.#call.getAuthContext().sslPeerCertificate, node.nodeName);
     clearTimeout(this.#helloTimer);
     const name = node.nodeName.slice(0, NAME_CHARS_MAX);
-    this.#log.info({ node: name, run: runName(node.runId), agent: agentVersion.slice(0, 64) }, 'an agent publishes');
+    this.#log.info(
+      { node: name, run: runName(node.runId), agent: agentVersion.slice(0, 64), client: this.#guest.name || undefined },
+      'an agent publishes',
+    );
     return this.#peerOf(node);
   }
 
@@ -156,7 +193,7 @@ export class Session {
   }
 
   async #write(batch: Batch, hello: Peer): Promise<void> {
-    const facts = batchNode(batch, hello.node);
+    const facts = batchNode(batch, hello.node, this.#guest?.node);
     const { node, writer } = facts === hello.node ? hello : this.#peerOf(facts);
     const refused = new Map<string, bigint>();
     const refuse = (reason: string): void => {
@@ -199,8 +236,8 @@ export class Session {
   #fail(error: unknown): void {
     if (this.#over) return;
     if (error instanceof ProtocolError) {
-      this.#counters.streamsRefused += 1;
-      this.#log.warn({ reason: error.message }, 'ended a stream');
+      this.#counters.refusedPeer(error.reason);
+      this.#complain.warn(error.reason, { peer: this.#call.getPeer(), reason: error.message }, 'ended a stream');
       this.#end(error.code, error.message);
       return;
     }

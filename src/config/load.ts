@@ -111,7 +111,7 @@ function settingsFindings(settings: Settings, prefix: string, places: KeyPlaces)
       return error instanceof Error ? error.message : String(error);
     }
   };
-  const { sensitivePaths, sensitiveSockets, policies, argv, probes } = settings;
+  const { sensitivePaths, sensitiveSockets, policies, argv, probes, collector } = settings;
   let single = false;
   for (const [list, paths] of [
     ['sensitivePaths', sensitivePaths],
@@ -145,6 +145,11 @@ function settingsFindings(settings: Settings, prefix: string, places: KeyPlaces)
     if (match.host && named !== undefined) {
       note(`${key}.match`, 'never matches: the host is in no pod', 'leave out host, or the other keys');
     }
+  }
+  const { certFile, keyFile } = collector.tls;
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    const [here, missing] = certFile === undefined ? ['keyFile', 'certFile'] : ['certFile', 'keyFile'];
+    note(`collector.tls.${here}`, `needs ${missing}`, `add ${missing}, or remove ${here}`);
   }
   if (argv.redact.keyFile !== undefined) {
     const fault = keyFault(argv.redact.keyFile);

@@ -74,6 +74,30 @@ const NODE = {
   cloudAvailabilityZone: fact('Availability zone.'),
 } as const satisfies Record<string, Field>;
 
+/** TLS of a client; what it talks to is named in `peer`. */
+const clientTls = (peer: string) =>
+  ({
+    type: 'section',
+    about: `TLS to ${peer}. The files are followed: renewed ones are taken without a restart.`,
+    keys: {
+      mode: {
+        type: 'choice',
+        words: ['auto', 'on', 'off'],
+        default: 'auto',
+        about: 'on, off, or auto: on where one of the other keys is set.',
+      },
+      caFile: file(`PEM with the authorities that may have signed the certificate of ${peer}; by default public ones.`),
+      certFile: file('PEM with the certificate that is shown there, and what signed it; needs keyFile.'),
+      keyFile: file('PEM with its key, without a passphrase.'),
+      serverName: {
+        type: 'text',
+        pattern: NAME,
+        shape: 'a host name or an IPv4 address',
+        about: 'Name that the certificate there has to be for; by default the host that is called.',
+      },
+    },
+  }) as const;
+
 const globs = (about: string) =>
   ({
     type: 'list',
@@ -385,6 +409,7 @@ export const SETTING_KEYS = {
           'Several replicas instead of endpoint: the first is used, the others stand in for it in order; every ten ' +
           'minutes or so the first is tried again.',
       },
+      tls: clientTls('the collector'),
     },
   },
   spool: {

@@ -1,10 +1,9 @@
 /**
- * Follows the configuration file while the agent runs. A mounted ConfigMap is a folder of links to `..data`, which is
- * swapped by one rename: so the folder is watched, and the content compared; a slow poll stands behind it. Whatever is
- * wrong, the last good settings stay: only a whole, valid file is handed on.
+ * Follows the configuration file while the agent runs. Whatever is wrong, the last good settings stay: only a whole, valid
+ * file is handed on.
  */
-import { type FSWatcher, statSync, watch } from 'node:fs';
 import path from 'node:path';
+import { FolderWatch } from '../files/folder-watch.ts';
 import { type ConfigContext, configHash, parseConfig, readConfigFile } from './load.ts';
 import { ConfigError } from './problem.ts';
 import type { Settings } from './schema.ts';
@@ -46,16 +45,15 @@ export class ConfigWatch {
   #status: ConfigStatus;
   /** The content looked at last, in force or not; '' for none. */
   #seen: string;
-  #watcher: FSWatcher | undefined;
-  /** Inode of the folder that is watched. */
-  #folder = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #soon: NodeJS.Timeout | undefined;
+  readonly #folder: FolderWatch;
 
   /** `hash`: of the content that the agent started with. */
   constructor(hash: string, options: ConfigWatchOptions) {
     this.#options = { pollMs: 10_000, settleMs: 50, now: Date.now, ...options };
     this.#context = options.context;
+    const { file, pollMs, settleMs } = this.#options;
+    const onChange = (): void => this.check();
+    this.#folder = new FolderWatch({ folders: [path.dirname(file)], onChange, pollMs, settleMs });
     this.#seen = hash;
     this.#status = {
       hash,
@@ -73,19 +71,11 @@ export class ConfigWatch {
   }
 
   start(): void {
-    this.#follow();
-    this.#timer = setInterval(() => {
-      this.#follow();
-      this.check();
-    }, this.#options.pollMs);
-    this.#timer.unref();
+    this.#folder.start();
   }
 
   stop(): void {
-    clearInterval(this.#timer);
-    clearTimeout(this.#soon);
-    this.#watcher?.close();
-    this.#watcher = undefined;
+    this.#folder.stop();
   }
 
   /** What is known of the node is another: the same content may mean other settings. */
@@ -152,31 +142,5 @@ export class ConfigWatch {
       problem: refusal.message,
     };
     this.#options.onRefused(refusal);
-  }
-
-  /** A folder that was replaced, or whose watcher failed, gets a new one. */
-  #follow(): void {
-    const folder = path.dirname(this.#options.file);
-    try {
-      const { ino } = statSync(folder);
-      if (this.#watcher !== undefined && ino === this.#folder) return;
-      this.#watcher?.close();
-      const watcher = watch(folder, { persistent: false }, () => this.#changed());
-      watcher.on('error', () => {
-        watcher.close();
-        if (this.#watcher === watcher) this.#watcher = undefined;
-      });
-      this.#watcher = watcher;
-      this.#folder = ino;
-    } catch {
-      // Not there, or no inotify instance left: the poll goes on.
-    }
-  }
-
-  #changed(): void {
-    this.#soon ??= setTimeout(() => {
-      this.#soon = undefined;
-      this.check();
-    }, this.#options.settleMs);
   }
 }

@@ -78,6 +78,8 @@ export class PublishClient {
   readonly lost: RunLosses;
   /** Events of earlier runs that were confirmed. */
   confirmedOfOthers = 0;
+  /** Why there is no stream; '' while there is one. */
+  problem = '';
   private current: ClientState = { name: 'idle' };
   private readonly options: PublishClientOptions;
   private readonly log: StreamLogger;
@@ -241,6 +243,7 @@ export class PublishClient {
   private ready(connection: Connection): void {
     if (this.current.name !== 'connecting') return;
     this.current = { name: 'open', connection, since: Date.now() };
+    this.problem = '';
     this.log.info(
       { collector: this.target?.address, waiting: this.outbox.depth.batches },
       'connected to the collector',
@@ -378,6 +381,7 @@ export class PublishClient {
     const { batches, events } = this.outbox.depth;
     const collector = this.target?.address;
     const reason = this.target === undefined ? message : dialer.explain(this.target, message);
+    this.problem = reason;
     this.log.warn({ collector, code, reason, retry_ms: delay, batches, events }, 'no stream to the collector');
     dialer.over(true);
     this.current = { name: 'waiting', retryAt: Date.now() + delay };

@@ -2,6 +2,7 @@ import { Exposition } from './exposition.ts';
 import { AGENT_METRICS } from './metrics.ts';
 import { readProcess } from './process-metrics.ts';
 import type { AgentReadings } from './readings.ts';
+import { addTls } from './tls-metrics.ts';
 
 type AgentExposition = Exposition<typeof AGENT_METRICS>;
 
@@ -11,6 +12,7 @@ export function agentMetrics(now: AgentReadings): string {
   addLedger(out, now);
   addTap(out, now);
   addPeers(out, now);
+  addTls(out, now.tls);
   const { version, cpuSeconds, residentBytes } = readProcess(now.version);
   out.add('kerntap_build_info', 1, version);
   out.add('process_cpu_seconds_total', cpuSeconds);

@@ -3,11 +3,17 @@ import { Exposition } from './exposition.ts';
 import type { HealthAnswer } from './health.ts';
 import { COLLECTOR_METRICS } from './metrics.ts';
 import { readProcess } from './process-metrics.ts';
+import type { TlsReading } from './readings.ts';
+import { addTls } from './tls-metrics.ts';
 
 /** The collector's metrics as the text of one scrape. */
-export function collectorMetrics(now: CollectorStats, version: string): string {
+export function collectorMetrics(now: CollectorStats, version: string, tls?: TlsReading): string {
   const out = new Exposition(COLLECTOR_METRICS);
   out.add('kerntap_collector_streams', now.streams);
+  for (const [reason, count] of Object.entries(now.refusedBy)) {
+    out.add('kerntap_collector_refused_streams_total', count, reason);
+  }
+  out.add('kerntap_collector_throttled_seconds_total', now.throttledMs / 1000);
   for (const [kind, count] of Object.entries(now.events)) out.add('kerntap_collector_events_total', count, kind);
   for (const [reason, count] of Object.entries(now.eventsRefused)) {
     out.add('kerntap_collector_refused_events_total', count, reason);
@@ -21,6 +27,7 @@ export function collectorMetrics(now: CollectorStats, version: string): string {
   out.add('kerntap_collector_retention_deleted_files_total', now.retentionDeletedFiles);
   out.add('kerntap_collector_retention_deleted_bytes_total', now.retentionDeletedBytes);
   out.add('kerntap_collector_open_files', now.filesOpen);
+  addTls(out, tls);
   const { cpuSeconds, residentBytes } = readProcess(version);
   out.add('kerntap_build_info', 1, version);
   out.add('process_cpu_seconds_total', cpuSeconds);

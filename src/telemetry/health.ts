@@ -2,7 +2,7 @@
  * Health as the kubelet asks for it. Not alive (the pod is restarted): the drain is stuck, or a probe that was attached
  * is gone. Degraded, yet alive and ready: what a restart would not mend. The body tells all of it.
  */
-import type { ConfigReading, KubeletReading, ProbeReading } from './readings.ts';
+import type { ConfigReading, KubeletReading, ProbeReading, TlsReading } from './readings.ts';
 
 /** A drain is due every 15 ms. */
 export const DRAIN_STUCK_MS = 10_000;
@@ -18,12 +18,15 @@ export interface HealthReadings {
   readonly lostProbes: ReadonlyMap<string, string>;
   /** State of the stream to the collector. */
   readonly stream: string;
+  /** Why it is not open; '' where nothing is known. */
+  readonly streamProblem: string;
   readonly kubelet: KubeletReading | undefined;
   readonly config: ConfigReading | undefined;
+  readonly tls: TlsReading | undefined;
 }
 
 export interface Finding {
-  /** drain, probe, collector, kubelet, config, start. */
+  /** drain, probe, collector, certificates, kubelet, config, start. */
   readonly part: string;
   readonly name?: string;
   readonly reason: string;
@@ -62,17 +65,18 @@ export function readiness(now: HealthReadings): HealthAnswer {
   return answer([...more, ...failed], degraded);
 }
 
-function degradations({ probes, lostProbes, stream, kubelet, config }: HealthReadings): Finding[] {
+function degradations({ probes, lostProbes, stream, streamProblem, kubelet, config, tls }: HealthReadings): Finding[] {
   const found: Finding[] = [];
   for (const { name, state, reason } of probes) {
     if (state === 'failed' && !lostProbes.has(name)) found.push({ part: 'probe', name, reason });
   }
   if (stream !== 'open' && stream !== 'draining') {
-    found.push({ part: 'collector', reason: `no stream to the collector: ${stream}` });
+    found.push({ part: 'collector', reason: `no stream to the collector: ${streamProblem || stream}` });
   }
   if (kubelet !== undefined && !kubelet.up) {
     found.push({ part: 'kubelet', reason: kubelet.problem || 'no pods were read yet' });
   }
+  if (tls !== undefined && !tls.lastSuccessful) found.push({ part: 'certificates', reason: tls.problem });
   if (config !== undefined && !config.lastSuccessful) found.push({ part: 'config', reason: config.problem });
   return found;
 }

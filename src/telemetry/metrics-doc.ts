@@ -19,7 +19,7 @@ export function metricsReference(): string {
 The agent serves \`/metrics\` (Prometheus' text format), \`/healthz\` and \`/readyz\` on \`:9464\` (\`--metrics ADDR\`, or
 \`metrics.listen\` in its configuration; \`off\` for none; off with \`--standalone\`), the collector on \`:9465\`. Values are
 read when they are asked for. Counters begin at 0 with each start. Metrics of parts that are not there (no kubelet, no
-configuration file, no tail) are absent. The number of series is bounded: labels are kinds, reasons, programs and at most
+configuration file, no TLS, no tail) are absent. The number of series is bounded: labels are kinds, reasons, programs and at most
 101 namespaces.
 
 ## Health

@@ -13,6 +13,25 @@ const PROCESS_METRICS = {
   process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory, the rings included.', labels: [] },
 } as const satisfies Readonly<Record<string, Metric>>;
 
+/** Of whichever of the two speaks TLS. */
+export const TLS_METRICS = {
+  kerntap_certificate_expiry_timestamp_seconds: {
+    type: 'gauge',
+    help: 'When a certificate ends: own (the process shows it), authority (the first of those that peers are checked by).',
+    labels: ['certificate'],
+  },
+  kerntap_certificate_reloads_total: {
+    type: 'counter',
+    help: 'Changes of the certificates on disk: applied or refused.',
+    labels: ['result'],
+  },
+  kerntap_certificate_last_reload_successful: {
+    type: 'gauge',
+    help: '1 where the certificates on disk are those in force.',
+    labels: [],
+  },
+} as const satisfies Readonly<Record<string, Metric>>;
+
 /** Served by the agent. Counters begin at 0 with each start. */
 export const AGENT_METRICS = {
   kerntap_seen_total: {
@@ -98,12 +117,25 @@ export const AGENT_METRICS = {
     help: 'Events that stdout did not show, as over its rate or bytes, or beyond its reader or queue; the collector has them.',
     labels: ['reason'],
   },
+  ...TLS_METRICS,
   ...PROCESS_METRICS,
 } as const satisfies Readonly<Record<string, Metric>>;
 
 /** Served by the collector. Counters begin at 0 with each start. */
 export const COLLECTOR_METRICS = {
   kerntap_collector_streams: { type: 'gauge', help: 'Open streams of agents.', labels: [] },
+  kerntap_collector_refused_streams_total: {
+    type: 'counter',
+    help:
+      'Streams refused: client_name (its certificate may not publish for that node), client_streams, streams, schema, ' +
+      'protocol; and tls, handshakes that failed.',
+    labels: ['reason'],
+  },
+  kerntap_collector_throttled_seconds_total: {
+    type: 'counter',
+    help: 'Time that streams were not read since their client was over its quota; nothing is lost by it.',
+    labels: [],
+  },
   kerntap_collector_events_total: { type: 'counter', help: 'Rows taken.', labels: ['kind'] },
   kerntap_collector_refused_events_total: {
     type: 'counter',
@@ -129,6 +161,7 @@ export const COLLECTOR_METRICS = {
   },
   kerntap_collector_retention_deleted_bytes_total: { type: 'counter', help: 'Their bytes.', labels: [] },
   kerntap_collector_open_files: { type: 'gauge', help: 'Files that are written.', labels: [] },
+  ...TLS_METRICS,
   ...PROCESS_METRICS,
 } as const satisfies Readonly<Record<string, Metric>>;
 

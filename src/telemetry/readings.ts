@@ -58,7 +58,18 @@ export interface ConfigReading {
   readonly problem: string;
 }
 
-/** Parts that are not there (no kubelet, no configuration file, no tail) are undefined. */
+/** Times in ms since 1970; undefined: there is none. */
+export interface TlsReading {
+  readonly ownNotAfterMs: number | undefined;
+  readonly authorityNotAfterMs: number | undefined;
+  readonly applied: number;
+  readonly refused: number;
+  readonly lastSuccessful: boolean;
+  /** Of the last refusal; '' where the files are in force. */
+  readonly problem: string;
+}
+
+/** Parts that are not there (no kubelet, no configuration file, no TLS, no tail) are undefined. */
 export interface AgentReadings {
   readonly version: string;
   readonly ledger: LedgerSnapshot;
@@ -72,6 +83,7 @@ export interface AgentReadings {
   readonly kubelet: KubeletReading | undefined;
   readonly hold: HoldReading | undefined;
   readonly config: ConfigReading | undefined;
+  readonly tls: TlsReading | undefined;
   /** By reason. */
   readonly tailDropped: Readonly<Record<string, number>> | undefined;
 }

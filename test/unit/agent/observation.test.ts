@@ -57,6 +57,7 @@ function setUp() {
     hold: undefined,
     tail: undefined,
     config: () => undefined,
+    tls: () => undefined,
     wanted: () => state.wanted,
     now: () => state.now,
   };

@@ -58,6 +58,24 @@ describe('the flags of kerntap agent', () => {
     expect(agentOptions(['--standalone'], { XDG_STATE_HOME: '/state' })?.outDir).toBe('/state/kerntap/events');
   });
 
+  it('speaks TLS where a file or a name of it is given, or where that is said', () => {
+    const tls = (...args: string[]) => parse('--collector', 'c:1', ...args)?.tls;
+    expect(tls()).toBeUndefined();
+    expect(tls('--collector-tls')).toEqual({ paths: {}, serverName: undefined, section: 'collector.tls' });
+    expect(tls('--collector-server-name', 'c')?.serverName).toBe('c');
+    expect(
+      tls('--collector-ca-file', '/ca', '--collector-cert-file', '/c', '--collector-key-file', '/k'),
+    ).toMatchObject({
+      paths: {
+        ca: { path: '/ca', setting: 'collector.tls.caFile' },
+        cert: { path: '/c', setting: 'collector.tls.certFile' },
+        key: { path: '/k', setting: 'collector.tls.keyFile' },
+      },
+    });
+    expect(refusal('--collector', 'c:1', '--collector-cert-file', '/c')).toMatch(/need each other/);
+    expect(parse('--standalone', '--collector-tls')?.tls).toBeUndefined();
+  });
+
   it('takes kinds by name and by family', () => {
     const { probes } = parse('--standalone', '--kinds', 'file.open,process')?.settings ?? {};
     const on = Object.entries(probes ?? {}).filter(([name, state]) => name !== 'socket.unix' && state !== 'off');

@@ -148,7 +148,7 @@ describe('what a peer may get wrong', () => {
     [
       'a later schema',
       (agent: Publisher) => agent.hello(NODE, 2),
-      '9 FAILED_PRECONDITION: schema 2 is not known here: this collector reads 1',
+      '9 FAILED_PRECONDITION: schema 2 is not known here: this collector reads 1; upgrade the collector before its agents',
     ],
     [
       'no run',

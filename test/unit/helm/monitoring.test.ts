@@ -48,6 +48,9 @@ describe('rules and dashboard', () => {
       'KerntapNotDelivering',
       'KerntapCollectorBlocked',
       'KerntapBatchesRejected',
+      'KerntapCertificateExpires',
+      'KerntapCertificateRefused',
+      'KerntapStreamsRefused',
     ]);
   });
 });

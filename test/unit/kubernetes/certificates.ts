@@ -5,6 +5,7 @@ import { join } from 'node:path';
 
 export interface Certificate {
   readonly certFile: string;
+  readonly keyFile: string;
   readonly cert: string;
   readonly key: string;
 }
@@ -82,7 +83,8 @@ export class Authority {
 
   #read(name: string): Certificate {
     const certFile = join(this.dir, `${name}.crt`);
-    return { certFile, cert: readFileSync(certFile, 'utf8'), key: readFileSync(join(this.dir, `${name}.key`), 'utf8') };
+    const keyFile = join(this.dir, `${name}.key`);
+    return { certFile, keyFile, cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') };
   }
 
   #openssl(...args: string[]): void {

@@ -41,5 +41,13 @@ export const READINGS: AgentReadings = {
   kubelet: { up: true, lastSuccessMs: 1_700_000_000_500, problem: '', pendingPods: 2 },
   hold: { bytes: 16_384, released: 10, expired: 1, overflowed: 0 },
   config: { applied: 2, refused: 1, lastSuccessful: false, lastSuccessMs: 1_700_000_001_000, problem: 'line 3' },
+  tls: {
+    ownNotAfterMs: 1_700_000_002_000,
+    authorityNotAfterMs: 1_700_000_003_000,
+    applied: 3,
+    refused: 1,
+    lastSuccessful: false,
+    problem: 'collector.tls.keyFile: no',
+  },
   tailDropped: { rate: 9 },
 };

@@ -14,6 +14,8 @@ const WELL: HealthReadings = {
   lostProbes: new Map(),
   stream: 'open',
   kubelet: READINGS.kubelet,
+  streamProblem: '',
+  tls: undefined,
   config: READINGS.config && { ...READINGS.config, lastSuccessful: true, problem: '' },
 };
 
@@ -28,15 +30,18 @@ describe('health', () => {
       ...WELL,
       probes: [{ name: 'file.open', tier: '', state: 'failed', reason: 'EPERM' }],
       stream: 'waiting',
+      streamProblem: 'its certificate has expired',
       kubelet: { up: false, lastSuccessMs: undefined, problem: 'forbidden', pendingPods: 0 },
+      tls: READINGS.tls,
       config: READINGS.config,
     };
     for (const answer of [liveness(now), readiness(now)]) {
       expect(answer).toMatchObject({ ok: true, status: 'degraded', failed: [] });
       expect(answer.degraded).toEqual([
         { part: 'probe', name: 'file.open', reason: 'EPERM' },
-        { part: 'collector', reason: 'no stream to the collector: waiting' },
+        { part: 'collector', reason: 'no stream to the collector: its certificate has expired' },
         { part: 'kubelet', reason: 'forbidden' },
+        { part: 'certificates', reason: 'collector.tls.keyFile: no' },
         { part: 'config', reason: 'line 3' },
       ]);
     }

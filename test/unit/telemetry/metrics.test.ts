@@ -73,6 +73,15 @@ describe("the agent's metrics", () => {
     expect(tell('kerntap_probe_misses_total')).toEqual([[{ program: 'kt_a' }, 3]]);
     expect(tell('kerntap_kubelet_last_success_timestamp_seconds')).toEqual([[{}, 1_700_000_000.5]]);
     expect(tell('kerntap_config_last_reload_successful')).toEqual([[{}, 0]]);
+    expect(tell('kerntap_certificate_expiry_timestamp_seconds')).toEqual([
+      [{ certificate: 'own' }, 1_700_000_002],
+      [{ certificate: 'authority' }, 1_700_000_003],
+    ]);
+    expect(tell('kerntap_certificate_reloads_total')).toEqual([
+      [{ result: 'applied' }, 3],
+      [{ result: 'refused' }, 1],
+    ]);
+    expect(tell('kerntap_certificate_last_reload_successful')).toEqual([[{}, 0]]);
     expect(tell('kerntap_build_info')).toEqual([[{ version: '1.2.3' }, 1]]);
   });
 
