@@ -3,12 +3,12 @@ import { KT_KIND_COUNT, KT_REASON_COUNT } from '../kernel/layout.gen.ts';
 import type { ProgramInfo, RingPosition } from '../kernel/native.ts';
 import type { ProbeStatus } from '../kernel/probe-switch.ts';
 import type { EventSource } from '../kernel/source.ts';
-import type { PublishClient } from '../stream/client.ts';
+import type { Delivery } from '../stream/delivery.ts';
 import type { BatchEncoder } from '../stream/encoder.ts';
 import { KIND_NAMES } from '../stream/event-kinds.ts';
 import { REFUSAL_REASONS } from '../stream/record.ts';
 import { type Balance, balanceOf } from '../telemetry/balance.ts';
-import { type LedgerSnapshot, ledgerSnapshot, noteKernelLosses } from '../telemetry/ledger.ts';
+import { type DeliveryLedger, type LedgerSnapshot, ledgerSnapshot, noteKernelLosses } from '../telemetry/ledger.ts';
 import { LossBook, type LossRecord } from '../telemetry/losses.ts';
 import type { DrainLoop } from './drain.ts';
 import { EarlierRunsBook } from './earlier-runs.ts';
@@ -29,7 +29,10 @@ export interface AccountParts {
   readonly loop: DrainLoop;
   readonly pipeline: Pipeline;
   readonly encoder: BatchEncoder;
-  readonly client: PublishClient;
+  /** Whose events are the delivered ones. */
+  readonly client: Delivery;
+  /** The way to an OTLP receiver, beside that or the same. */
+  readonly otlp?: Delivery | undefined;
   readonly hold: Hold | undefined;
   readonly policies?: Pick<Policies, 'suppressed'>;
 }
@@ -58,6 +61,15 @@ function added(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): 
   return out;
 }
 
+function deliveryLedger(sink: Delivery): DeliveryLedger {
+  return {
+    accepted: sum(sink.accepted),
+    confirmed: sum(sink.confirmed),
+    inFlight: sink.depth.events + (sink.stored?.events ?? 0),
+    lost: sink.losses().map(({ reason, kind, total }) => ({ reason, kind, total })),
+  };
+}
+
 export class Accounts {
   readonly earlierRuns: EarlierRunsBook;
   readonly #parts: AccountParts;
@@ -77,7 +89,9 @@ export class Accounts {
   /** Reads every counter; one record for each that grew. `nowNs`: boot clock. */
   poll(nowNs: bigint): LossRecord[] {
     this.#gather();
-    const own = this.#book.report(nowNs, this.#parts.client.lost.own.takeSpans());
+    const { client, otlp } = this.#parts;
+    const spans = new Map([...client.lost.own.takeSpans(), ...(otlp?.lost.own.takeSpans() ?? [])]);
+    const own = this.#book.report(nowNs, spans);
     return [...own, ...this.earlierRuns.report(nowNs)];
   }
 
@@ -89,7 +103,7 @@ export class Accounts {
 
   /** Whether they balance, as of the last read. */
   balance(): Balance {
-    const { tap, loop, pipeline, encoder, client, hold } = this.#parts;
+    const { tap, loop, pipeline, encoder, client, otlp, hold } = this.#parts;
     const rings = tap.ringPositions();
     const undelivered = new Map<string, number>();
     for (const { kind, total } of client.losses()) undelivered.set(kind, (undelivered.get(kind) ?? 0) + total);
@@ -112,11 +126,12 @@ export class Accounts {
       confirmed: named(client.confirmed),
       undelivered,
       queued: client.depth.events + (client.stored?.events ?? 0),
+      otlp: otlp === undefined ? undefined : deliveryLedger(otlp),
     });
   }
 
   #gather(): void {
-    const { tap, loop, pipeline, encoder, client } = this.#parts;
+    const { tap, loop, pipeline, encoder, client, otlp } = this.#parts;
     const book = this.#book;
     tap.counters(this.#counters);
     noteKernelLosses(book, this.#counters, COUNTER_NAMES);
@@ -128,7 +143,7 @@ export class Accounts {
       book.note('decode', REFUSAL_REASONS[reason] ?? `reason_${reason}`, '', count);
     }
     for (const [kind, count] of named(pipeline.shedding.counts)) book.note('queue', 'shed', kind, count);
-    for (const { stage, reason, kind, total } of client.losses()) {
+    for (const { stage, reason, kind, total } of [...client.losses(), ...(otlp?.losses() ?? [])]) {
       // The agent's own events are outside the ledger; totals in the next loss record make up for a lost one.
       if (!OWN_KINDS.includes(kind)) book.note(stage, reason, kind, total);
     }
@@ -158,7 +173,12 @@ export class Accounts {
     };
     const ledger = ledgerSnapshot(this.#counters, COUNTER_NAMES, user, this.#book, this.#parts.policies?.suppressed);
     const earlierRuns = this.earlierRuns.read();
-    return earlierRuns === undefined ? ledger : { ...ledger, earlierRuns };
+    const { otlp } = this.#parts;
+    return {
+      ...ledger,
+      ...(earlierRuns === undefined ? {} : { earlierRuns }),
+      ...(otlp === undefined ? {} : { otlp: deliveryLedger(otlp) }),
+    };
   }
 
   /**

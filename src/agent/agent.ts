@@ -36,6 +36,7 @@ import { openNodeFacts } from './node.ts';
 import { Observation } from './observation.ts';
 import { openSpool } from './open-spool.ts';
 import { type AgentOptions, StartError } from './options.ts';
+import { openOtlp } from './otlp.ts';
 import { Pipeline } from './pipeline.ts';
 import { preflight } from './preflight.ts';
 import { ProbeNews } from './probe-news.ts';
@@ -43,6 +44,7 @@ import { Services } from './services.ts';
 import { SettingsControl } from './settings-control.ts';
 import { kindsOf, sensitiveOf, tailRulesOf, tapConfigOf } from './tap-settings.ts';
 import { Viewers } from './viewers.ts';
+import { WaysOut } from './ways-out.ts';
 
 const POLL_MS = 1000;
 /** At stop: for the rings to run empty, for the collector's last acknowledgement, for the reader of stdout. */
@@ -65,8 +67,10 @@ export class Agent {
   readonly #tap: KernelTap;
   readonly #workloads = new WorkloadTable();
   readonly #cgroupDir: string;
-  readonly #channel: CollectorChannel;
-  readonly #client: PublishClient;
+  /** Undefined, as the client: OTLP is the only way out. */
+  readonly #channel: CollectorChannel | undefined;
+  readonly #client: PublishClient | undefined;
+  readonly #out: WaysOut;
   readonly #tail: Tail | undefined;
   readonly #pipeline: Pipeline;
   readonly #loop: DrainLoop;
@@ -124,18 +128,22 @@ export class Agent {
     const encoder = new BatchEncoder({ runId: this.#runId, processes, pool });
     const wallOffsetNs = (): bigint => this.#clock.wallOffsetNs();
     const addresses = collector === undefined ? options.endpoints : [collector.address];
-    const streamLog = onceUntilChange(log.child({ part: 'stream' }));
-    this.#channel = new CollectorChannel(addresses, options.tls, log.child({ part: 'stream' }));
-    const lost = new RunLosses(Buffer.from(this.#runId).toString('hex'));
-    this.#client = new PublishClient({
-      dialer: this.#channel.dialer,
-      hello: this.#hello(),
-      pool,
-      log: streamLog,
-      lost,
-      spool: openSpool(options, Buffer.from(this.#runId).toString('hex'), () => this.#node, lost, log),
-      catchUpShare: options.settings.spool.catchUpShare,
-    });
+    if (addresses.length > 0) {
+      const lost = new RunLosses(Buffer.from(this.#runId).toString('hex'));
+      this.#channel = new CollectorChannel(addresses, options.tls, log.child({ part: 'stream' }));
+      this.#client = new PublishClient({
+        dialer: this.#channel.dialer,
+        hello: this.#hello(),
+        pool,
+        log: onceUntilChange(log.child({ part: 'stream' })),
+        lost,
+        spool: openSpool(options, Buffer.from(this.#runId).toString('hex'), () => this.#node, lost, log),
+        catchUpShare: options.settings.spool.catchUpShare,
+      });
+    }
+    const { settings, version } = options;
+    const otlp = openOtlp({ settings: settings.stream.otlp, node: () => this.#node, version, log });
+    this.#out = new WaysOut(this.#client, otlp, pool);
     this.#tail =
       options.settings.tail.enabled || options.config !== undefined
         ? this.#openTail(processes, wallOffsetNs, events)
@@ -163,8 +171,8 @@ export class Agent {
       processes,
       encoder,
       tail: this.#tail,
-      send: (batch) => this.#client.send(batch),
-      queueFill: () => this.#client.fill,
+      send: (batch) => this.#out.send(batch),
+      queueFill: () => this.#out.main.fill,
       wallOffsetNs,
       execs: this.#settings.execs,
       policies: this.#settings.policies,
@@ -196,7 +204,8 @@ export class Agent {
         loop: this.#loop,
         pipeline: this.#pipeline,
         encoder,
-        client: this.#client,
+        client: this.#out.main,
+        otlp: this.#out.otlp,
         hold,
         policies: this.#settings.policies,
       },
@@ -208,8 +217,9 @@ export class Agent {
       loop: this.#loop,
       pipeline: this.#pipeline,
       accounts: this.#accounts,
-      client: this.#client,
-      tls: () => this.#channel.tls,
+      client: this.#out.main,
+      otlp: this.#out.otlp,
+      tls: () => this.#channel?.tls,
       kubelet: this.#kubelet,
       hold,
       tail: this.#tail,
@@ -234,7 +244,7 @@ export class Agent {
 
   /** What was asked of others came: the next stream and the file's overrides go by it. */
   #factsChanged(): void {
-    this.#client.greetWith(this.#hello());
+    this.#client?.greetWith(this.#hello());
     this.#settings.relabel(this.#facts.labels);
   }
 
@@ -256,17 +266,17 @@ export class Agent {
     this.#kubelet?.resolver.stop();
     void this.#services?.close();
     this.#tail?.close();
-    this.#channel.stop();
-    void this.#client.shutdown(0);
+    this.#channel?.stop();
+    void this.#out.shutdown(0);
     this.#tap.close();
   }
 
   async #begin(): Promise<void> {
     // The trackers run since the tap was opened: no cgroup is made unseen from here on, nor any process.
     this.#loop.start();
-    this.#channel.follow(this.#client);
+    if (this.#client !== undefined) this.#channel?.follow(this.#client);
     // The first stream waits for what is asked about the node, where anything is; the tap does not.
-    void this.#facts.start().then(() => this.#client.start());
+    void this.#facts.start().then(() => this.#out.start());
     this.#walk();
     this.#settings.judgeAll();
     this.#services = await Services.open({
@@ -332,8 +342,8 @@ export class Agent {
     }
     await this.#services?.close();
     this.#tap.close();
-    this.#channel.stop();
-    await this.#client.shutdown(ACK_STOP_MS);
+    this.#channel?.stop();
+    await this.#out.shutdown(ACK_STOP_MS);
     await this.#collector?.close();
     if (this.#tail !== undefined) {
       await this.#tail.flush(TAIL_STOP_MS);

@@ -1,15 +1,15 @@
 /** The books of runs that are over, as far as this run has something to add: what of theirs was lost since. */
-import type { PublishClient } from '../stream/client.ts';
+import type { Delivery } from '../stream/delivery.ts';
 import type { EarlierRuns, RunLoss } from '../telemetry/ledger.ts';
 import { LossBook, type LossRecord } from '../telemetry/losses.ts';
 
 export class EarlierRunsBook {
-  readonly #client: Pick<PublishClient, 'lost' | 'stored' | 'confirmedOfOthers'>;
+  readonly #client: Pick<Delivery, 'lost' | 'stored' | 'confirmedOfOthers'>;
   readonly #startNs: bigint;
   /** By run id in hex. */
   readonly #books = new Map<string, LossBook>();
 
-  constructor(client: Pick<PublishClient, 'lost' | 'stored' | 'confirmedOfOthers'>, startNs: bigint) {
+  constructor(client: Pick<Delivery, 'lost' | 'stored' | 'confirmedOfOthers'>, startNs: bigint) {
     this.#client = client;
     this.#startNs = startNs;
   }

@@ -2,13 +2,22 @@
 import type { KernelTap } from '../kernel/tap.ts';
 import type { KubeletSource } from '../kubernetes/kubelet.ts';
 import type { PodResolver } from '../kubernetes/resolver.ts';
-import type { PublishClient } from '../stream/client.ts';
+import type { Delivery } from '../stream/delivery.ts';
 import { KIND_NAMES } from '../stream/event-kinds.ts';
+import type { OtlpSink } from '../stream/otlp/sink.ts';
 import type { Tail } from '../tail/tail.ts';
 import type { HealthReadings } from '../telemetry/health.ts';
 import { LongestGap } from '../telemetry/longest-gap.ts';
 import { ProbeWatch } from '../telemetry/probe-watch.ts';
-import type { AgentReadings, ConfigReading, KubeletReading, ProbeReading, TlsReading } from '../telemetry/readings.ts';
+import type {
+  AgentReadings,
+  ConfigReading,
+  KubeletReading,
+  OtlpReading,
+  ProbeReading,
+  StreamReading,
+  TlsReading,
+} from '../telemetry/readings.ts';
 import type { Accounts } from './accounts.ts';
 import type { DrainLoop } from './drain.ts';
 import type { Hold } from './hold.ts';
@@ -20,7 +29,11 @@ export interface ObservedParts {
   readonly loop: Pick<DrainLoop, 'lastDrainMs'>;
   readonly pipeline: Pick<Pipeline, 'namespaces'>;
   readonly accounts: Pick<Accounts, 'read'>;
-  readonly client: Pick<PublishClient, 'state' | 'problem' | 'accepted' | 'confirmed' | 'depth'>;
+  readonly client: Pick<Delivery, 'state' | 'problem' | 'accepted' | 'confirmed' | 'depth'>;
+  /** Beside the client, or the same. */
+  readonly otlp?:
+    | Pick<OtlpSink, 'state' | 'problem' | 'accepted' | 'confirmed' | 'depth' | 'losses' | 'sentBytes'>
+    | undefined;
   /** Undefined: the stream is not encrypted. */
   readonly tls: () => TlsReading | undefined;
   readonly kubelet: { readonly source: KubeletSource; readonly resolver: PodResolver } | undefined;
@@ -32,6 +45,8 @@ export interface ObservedParts {
   /** Monotonic clock of the drain loop, ms. */
   readonly now?: () => number;
 }
+
+const total = (counts: Float64Array): number => counts.reduce((sum, count) => sum + count, 0);
 
 export class Observation {
   readonly #parts: ObservedParts;
@@ -73,12 +88,9 @@ export class Observation {
       drainLagMs: this.#gaps.longest(this.#now()),
       probes: this.#probes(),
       programs: tap.programInfo(),
-      stream: {
-        state: client.state,
-        events,
-        ackedEvents: client.confirmed.reduce((total, count) => total + count, 0),
-        queueBytes: client.depth.bytes,
-      },
+      events,
+      stream: this.#stream(),
+      otlp: this.#otlp(),
       kubelet: this.#kubelet(),
       hold: hold && { ...hold.counts, bytes: hold.heldBytes },
       config: config(),
@@ -95,11 +107,36 @@ export class Observation {
       sinceDrainMs: this.#now() - this.#parts.loop.lastDrainMs,
       probes: this.#probes(),
       lostProbes: this.#watch.lost,
-      stream: this.#parts.client.state,
+      stream: this.#stream()?.state,
       streamProblem: this.#parts.client.problem,
+      otlp: this.#otlp(),
       kubelet: this.#kubelet(),
       config: this.#parts.config(),
       tls: this.#parts.tls(),
+    };
+  }
+
+  /** Undefined: there is no collector, OTLP is the only way. */
+  #stream(): StreamReading | undefined {
+    const { client, otlp } = this.#parts;
+    if (client === otlp) return undefined;
+    return { state: client.state, ackedEvents: total(client.confirmed), queueBytes: client.depth.bytes };
+  }
+
+  #otlp(): OtlpReading | undefined {
+    const { otlp } = this.#parts;
+    if (otlp === undefined) return undefined;
+    const lost: Record<string, number> = {};
+    for (const { reason, total: events } of otlp.losses()) lost[reason] = (lost[reason] ?? 0) + events;
+    return {
+      state: otlp.state,
+      problem: otlp.problem,
+      acceptedEvents: total(otlp.accepted),
+      confirmedEvents: total(otlp.confirmed),
+      waitingEvents: otlp.depth.events,
+      lost,
+      queueBytes: otlp.depth.bytes,
+      sentBytes: otlp.sentBytes,
     };
   }
 

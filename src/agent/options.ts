@@ -7,7 +7,7 @@ export interface AgentOptions {
   readonly version: string;
   /** Embedded collector on the loopback interface; no kubelet is needed. */
   readonly standalone: boolean;
-  /** HOST:PORT of the collector's replicas, in their order; not used in standalone. */
+  /** HOST:PORT of the collector's replicas, in their order; none in standalone, or where OTLP is the only way out. */
   readonly endpoints: readonly string[];
   /** Undefined: the stream to it is not encrypted. */
   readonly tls: ClientTls | undefined;

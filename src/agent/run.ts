@@ -43,7 +43,11 @@ export async function runAgent(options: AgentOptions): Promise<number> {
   }
   const uptime_ms = Math.round(performance.now());
   if (options.standalone) log.info({ events: options.outDir, uptime_ms }, 'watching this host');
-  else log.info({ collector: options.endpoints.join(), uptime_ms }, 'watching this node');
+  else
+    log.info(
+      { collector: options.endpoints.join() || undefined, otlp: options.settings.stream.otlp.endpoint, uptime_ms },
+      'watching this node',
+    );
   const why = await stopping;
   log.info({ why }, 'stopping');
   const ledger = await agent.stop();

@@ -79,7 +79,7 @@ export class Services {
 
   #status(): object {
     const { version, facts, runId, observation, viewers } = this.#parts;
-    const { probes, stream } = observation.read();
+    const { probes, stream, otlp } = observation.read();
     const { ok: _ok, ...health } = readiness(observation.health());
     return {
       version,
@@ -90,7 +90,8 @@ export class Services {
       uptime_s: Math.round(process.uptime()),
       health,
       probes,
-      stream: { state: stream.state, acked_events: stream.ackedEvents, queue_bytes: stream.queueBytes },
+      stream: stream && { state: stream.state, acked_events: stream.ackedEvents, queue_bytes: stream.queueBytes },
+      otlp: otlp && { state: otlp.state, confirmed_events: otlp.confirmedEvents, queue_bytes: otlp.queueBytes },
       viewers: viewers.count,
     };
   }

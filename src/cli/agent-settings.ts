@@ -10,6 +10,7 @@ import {
   choice,
   type FlagSpecs,
   type FlagValues,
+  hostPort,
   hostPorts,
   integer,
   listenOrOff,
@@ -101,6 +102,7 @@ export function flagSettings(values: FlagValues): (settings: Settings) => Settin
       bytesPerSecond: integer(values, 'tail-bytes', { min: 0, max: 1 << 30, bytes: true }),
     },
     collector: { endpoints: hostPorts(values, 'collector'), tls: tlsFlags(values) },
+    stream: { otlp: { endpoint: hostPort(values, 'otlp') } },
     metrics: { listen: listenOrOff(values, 'metrics') },
     spool: spoolFlag(text(values, 'spool')),
     kubelet: {

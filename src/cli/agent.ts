@@ -17,6 +17,11 @@ const FLAGS = {
     help: 'stream to this collector; several, separated by commas: the others stand in for the first, in order',
   },
   ...TLS_FLAGS,
+  otlp: {
+    type: 'string',
+    value: 'HOST:PORT',
+    help: 'OpenTelemetry logs to this OTLP receiver, beside a collector or alone (more: stream.otlp in the file of --config)',
+  },
   config: {
     type: 'string',
     value: 'FILE',
@@ -92,6 +97,7 @@ const FLAGS = {
 } as const satisfies FlagSpecs;
 
 const HELP = `Usage: kerntap agent --collector HOST:PORT [FLAGS]
+       kerntap agent --otlp HOST:PORT [FLAGS]
        kerntap agent --standalone [FLAGS]
 
 Taps this node's kernel. Events go to the collector and, as a courtesy, to stdout; the agent's own log goes to stderr.
@@ -129,9 +135,10 @@ export function agentOptions(
   const { settings, config } = settingsOf(values, env, standalone);
   const { kubelet } = settings;
   const endpoints = endpointsOf(settings.collector);
-  if (!standalone && endpoints.length === 0) {
+  if (!standalone && endpoints.length === 0 && settings.stream.otlp.endpoint === undefined) {
     throw new UsageError(
-      '--collector HOST:PORT or --standalone is needed (or collector.endpoint in the file of --config)',
+      '--collector HOST:PORT, --otlp HOST:PORT or --standalone is needed (or collector.endpoint or stream.otlp.endpoint ' +
+        'in the file of --config)',
     );
   }
   for (const name of ['kubelet-token-file', 'kubelet-ca-file']) {

@@ -59,6 +59,7 @@ const WHERE: Readonly<Record<string, string>> = {
   encoder: 'between ring and encoder',
   batch: 'between encoder and stream',
   stream: 'between stream and collector',
+  otlp: 'between stream and OTLP receiver',
 };
 
 /** For people: a line for each kind, then each loss, then the verdict. */
@@ -87,6 +88,15 @@ export function booksAsTable({ ledger, balance }: Books): string {
       const least = unaccountable ? 'at least ' : '';
       lines.push(`  run ${run.slice(0, 8)}: ${least}${total} ${kind || 'events'} lost in ${stage}: ${reason}`);
     }
+  }
+  if (ledger.otlp !== undefined) {
+    const { accepted, confirmed, inFlight, lost } = ledger.otlp;
+    const missing = lost.reduce((sum, { total }) => sum + total, 0);
+    lines.push(
+      '',
+      `OTLP: ${accepted} given, ${confirmed} taken by the receiver, ${missing} lost, ${inFlight} in flight`,
+    );
+    for (const { reason, kind, total } of lost) lines.push(`  ${total} ${kind || 'events'}: ${reason}`);
   }
   lines.push('', balance.balances ? 'The books balance.' : 'The books do not balance:');
   for (const { at, events } of balance.gaps) lines.push(`  ${events} events unexplained ${WHERE[at] ?? at}`);

@@ -111,7 +111,7 @@ function settingsFindings(settings: Settings, prefix: string, places: KeyPlaces)
       return error instanceof Error ? error.message : String(error);
     }
   };
-  const { sensitivePaths, sensitiveSockets, policies, argv, probes, collector } = settings;
+  const { sensitivePaths, sensitiveSockets, policies, argv, probes, collector, stream } = settings;
   let single = false;
   for (const [list, paths] of [
     ['sensitivePaths', sensitivePaths],
@@ -146,10 +146,20 @@ function settingsFindings(settings: Settings, prefix: string, places: KeyPlaces)
       note(`${key}.match`, 'never matches: the host is in no pod', 'leave out host, or the other keys');
     }
   }
-  const { certFile, keyFile } = collector.tls;
-  if ((certFile === undefined) !== (keyFile === undefined)) {
+  for (const [section, { certFile, keyFile }] of [
+    ['collector.tls', collector.tls],
+    ['stream.otlp.tls', stream.otlp.tls],
+  ] as const) {
+    if ((certFile === undefined) === (keyFile === undefined)) continue;
     const [here, missing] = certFile === undefined ? ['keyFile', 'certFile'] : ['certFile', 'keyFile'];
-    note(`collector.tls.${here}`, `needs ${missing}`, `add ${missing}, or remove ${here}`);
+    note(`${section}.${here}`, `needs ${missing}`, `add ${missing}, or remove ${here}`);
+  }
+  for (const [index, { name = '', value, file, env }] of stream.otlp.headers.entries()) {
+    const key = `stream.otlp.headers[${index}]`;
+    if ([value, file, env].filter((given) => given !== undefined).length !== 1) {
+      note(key, 'has no value, or several', 'give one of value, file and env');
+    }
+    if (/^grpc-|-bin$/.test(name)) note(`${key}.name`, "is one of gRPC's own", 'choose another name');
   }
   if (argv.redact.keyFile !== undefined) {
     const fault = keyFault(argv.redact.keyFile);

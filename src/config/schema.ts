@@ -178,6 +178,33 @@ const RULE = {
   },
 } as const satisfies SectionField;
 
+const HEADER = {
+  type: 'section',
+  about: 'One header: its value, or where that is.',
+  required: ['name'],
+  keys: {
+    name: {
+      type: 'text',
+      pattern: /^[a-z][a-z0-9_.-]{0,63}$/,
+      shape: 'the name of a header in lower case',
+      about: 'Its name, such as authorization.',
+    },
+    value: {
+      type: 'text',
+      pattern: /^[\x20-\x7e]{1,8192}$/,
+      shape: 'printable ASCII',
+      about: 'Its value, where that is no secret.',
+    },
+    file: file('File whose content is the value; read again for every new connection.'),
+    env: {
+      type: 'text',
+      pattern: /^[A-Za-z_][A-Za-z0-9_]{0,127}$/,
+      shape: 'the name of a variable',
+      about: 'Environment variable of the agent that has the value.',
+    },
+  },
+} as const satisfies SectionField;
+
 const OVERRIDE = {
   type: 'section',
   about: 'Other settings for some nodes, so that a change reaches 1 % of them first.',
@@ -465,6 +492,75 @@ export const SETTING_KEYS = {
         default: 0.5,
         about:
           'When the collector is back: share of the stream for what is in the spool, while there are newer events.',
+      },
+    },
+  },
+  stream: {
+    type: 'section',
+    about: 'Further ways that events take. A change needs a restart.',
+    keys: {
+      otlp: {
+        type: 'section',
+        about:
+          'The same events as OpenTelemetry logs over gRPC (OTLP), beside the collector or, without collector.endpoint, ' +
+          'instead of it.',
+        keys: {
+          endpoint: hostPort('gRPC address of an OTLP receiver, such as an OpenTelemetry Collector; by default none.'),
+          headers: {
+            type: 'list',
+            of: HEADER,
+            max: 32,
+            default: [],
+            about: 'Sent with each call.',
+          },
+          tls: clientTls('the OTLP receiver'),
+          compression: {
+            type: 'choice',
+            words: ['gzip', 'none'],
+            default: 'gzip',
+            about: 'Of requests: gzip, which every receiver takes, or none.',
+          },
+          timeoutSeconds: {
+            type: 'number',
+            min: 0.1,
+            max: 600,
+            default: 10,
+            about: 'A call that is not answered by then is made again.',
+          },
+          concurrency: {
+            type: 'integer',
+            min: 1,
+            max: 64,
+            default: 4,
+            about: 'Calls at once; each holds one request in memory.',
+          },
+          maxBatchBytes: {
+            type: 'bytes',
+            min: 64 * 1024,
+            max: 64 << 20,
+            default: 1 << 20,
+            about: 'A request at most, before compression; many receivers refuse more than 4Mi.',
+          },
+          queueBytes: {
+            type: 'bytes',
+            min: 1 << 20,
+            max: 1 << 30,
+            default: 16 << 20,
+            about: 'Memory for events that the receiver has not confirmed; beyond it the oldest are lost.',
+          },
+          communityId: {
+            type: 'switch',
+            default: true,
+            about: 'network.community_id on connections, computed in the agent.',
+          },
+          communityIdSeed: {
+            type: 'integer',
+            min: 0,
+            max: 65535,
+            default: 0,
+            about: 'Its seed, as your network sensors have it.',
+          },
+        },
       },
     },
   },

@@ -44,13 +44,18 @@ const NEXT_AFTER_MS = 5_000;
 /** grpc-js adds these two around the reason of a connection that failed. */
 const DRESSING = /^No connection established\. Last error: (.*?)\s*(?:\(\d{4}-[^)]*Z\))?\. Resolution note: .*$/s;
 
-const PLAINTEXT: ChannelSecurity = {
-  credentialsFor: () => ({ credentials: credentials.createInsecure(), channelOptions: {} }),
-  explain: (address, message) =>
-    /^(?:Failed to connect|.*ECONNRESET)/.test(message)
-      ? `${address} took the connection and ended it before it spoke HTTP/2: if it wants TLS, set collector.tls (--collector-tls)`
-      : message,
-};
+/** No encryption. `settings`: where it is asked for, for people. */
+export function plaintext(settings: string): ChannelSecurity {
+  return {
+    credentialsFor: () => ({ credentials: credentials.createInsecure(), channelOptions: {} }),
+    explain: (address, message) =>
+      /^(?:Failed to connect|.*ECONNRESET)/.test(message)
+        ? `${address} took the connection and ended it before it spoke HTTP/2: if it wants TLS, set ${settings}`
+        : message,
+  };
+}
+
+const PLAINTEXT = plaintext('collector.tls (--collector-tls)');
 
 /**
  * Ordered failover: after a stream that failed before it was of use comes the next endpoint, after one that was of use,

@@ -1,7 +1,7 @@
 import { Exposition } from './exposition.ts';
 import { AGENT_METRICS } from './metrics.ts';
 import { readProcess } from './process-metrics.ts';
-import type { AgentReadings } from './readings.ts';
+import type { AgentReadings, OtlpReading, StreamReading } from './readings.ts';
 import { addTls } from './tls-metrics.ts';
 
 type AgentExposition = Exposition<typeof AGENT_METRICS>;
@@ -20,16 +20,16 @@ export function agentMetrics(now: AgentReadings): string {
   return out.text();
 }
 
-function addLedger(out: AgentExposition, { ledger, stream, namespaces }: AgentReadings): void {
+function addLedger(out: AgentExposition, { ledger, events, namespaces }: AgentReadings): void {
   for (const [kind, line] of Object.entries(ledger.kinds)) {
     out.add('kerntap_seen_total', line.seen, kind);
     for (const [reason, count] of Object.entries(line.suppressed)) {
       out.add('kerntap_suppressed_total', count, kind, reason);
     }
   }
-  for (const [kind, count] of stream.events) out.add('kerntap_events_total', count, kind);
+  for (const [kind, count] of events) out.add('kerntap_events_total', count, kind);
   for (const { stage, reason, kind, total } of ledger.lost) out.add('kerntap_lost_total', total, stage, reason, kind);
-  for (const { namespace, events } of namespaces) out.add('kerntap_namespace_events_total', events, namespace);
+  for (const { namespace, events: count } of namespaces) out.add('kerntap_namespace_events_total', count, namespace);
 }
 
 function addTap(out: AgentExposition, { rings, drainLagMs, probes, programs }: AgentReadings): void {
@@ -45,10 +45,9 @@ function addTap(out: AgentExposition, { rings, drainLagMs, probes, programs }: A
   }
 }
 
-function addPeers(out: AgentExposition, { stream, kubelet, hold, config, tailDropped }: AgentReadings): void {
-  out.add('kerntap_stream_connected', stream.state === 'open' || stream.state === 'draining' ? 1 : 0);
-  out.add('kerntap_stream_acked_events_total', stream.ackedEvents);
-  out.add('kerntap_stream_queue_bytes', stream.queueBytes);
+function addPeers(out: AgentExposition, { stream, otlp, kubelet, hold, config, tailDropped }: AgentReadings): void {
+  if (stream !== undefined) addStream(out, stream);
+  if (otlp !== undefined) addOtlp(out, otlp);
   if (kubelet !== undefined) {
     out.add('kerntap_kubelet_up', kubelet.up ? 1 : 0);
     out.add('kerntap_kubelet_last_success_timestamp_seconds', (kubelet.lastSuccessMs ?? 0) / 1000);
@@ -67,4 +66,20 @@ function addPeers(out: AgentExposition, { stream, kubelet, hold, config, tailDro
     out.add('kerntap_config_last_reload_success_timestamp_seconds', config.lastSuccessMs / 1000);
   }
   for (const [reason, count] of Object.entries(tailDropped ?? {})) out.add('kerntap_tail_dropped_total', count, reason);
+}
+
+function addStream(out: AgentExposition, { state, ackedEvents, queueBytes }: StreamReading): void {
+  out.add('kerntap_stream_connected', state === 'open' || state === 'draining' ? 1 : 0);
+  out.add('kerntap_stream_acked_events_total', ackedEvents);
+  out.add('kerntap_stream_queue_bytes', queueBytes);
+}
+
+function addOtlp(out: AgentExposition, now: OtlpReading): void {
+  out.add('kerntap_otlp_connected', now.state === 'open' ? 1 : 0);
+  out.add('kerntap_otlp_accepted_events_total', now.acceptedEvents);
+  out.add('kerntap_otlp_confirmed_events_total', now.confirmedEvents);
+  for (const [reason, count] of Object.entries(now.lost)) out.add('kerntap_otlp_lost_events_total', count, reason);
+  out.add('kerntap_otlp_waiting_events', now.waitingEvents);
+  out.add('kerntap_otlp_queue_bytes', now.queueBytes);
+  out.add('kerntap_otlp_sent_bytes_total', now.sentBytes);
 }

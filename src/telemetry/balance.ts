@@ -2,7 +2,7 @@
  * Whether the books balance: what the kernel side saw is suppressed, lost, delivered or in flight, kind by kind, and
  * what is called in flight is really there. Every equation is between counters that are kept apart.
  */
-import type { LedgerSnapshot } from './ledger.ts';
+import type { DeliveryLedger, LedgerSnapshot } from './ledger.ts';
 
 type Counts = ReadonlyMap<string, number>;
 
@@ -28,6 +28,8 @@ export interface BalanceInput {
   /** Lost after they were accepted. */
   readonly undelivered: Counts;
   readonly queued: number;
+  /** Undefined: no OTLP. */
+  readonly otlp?: DeliveryLedger | undefined;
 }
 
 export interface KindBalance {
@@ -42,7 +44,7 @@ export interface KindBalance {
 
 /** One equation: what one side has more than the other. */
 export interface Gap {
-  /** hook, ring, encoder, batch, stream: up to where it was counted. */
+  /** hook, ring, encoder, batch, stream, otlp: up to where it was counted. */
   readonly at: string;
   readonly events: number;
 }
@@ -102,6 +104,14 @@ export function balanceOf(now: BalanceInput): Balance {
     { at: 'batch', events: now.sequences - now.openBatch - given },
     { at: 'stream', events: given - sum(confirmed.values()) - sum(undelivered.values()) - now.queued },
   ];
+  if (now.otlp !== undefined) {
+    const { accepted: taken, confirmed: had, inFlight, lost } = now.otlp;
+    equations.push(
+      { at: 'otlp', events: taken - had - inFlight - sum(lost.map(({ total }) => total)) },
+      // What is handed to one way is handed to all.
+      { at: 'batch', events: given - taken },
+    );
+  }
   const gaps = equations.filter(({ events }) => events !== 0);
   return { kinds, gaps, balances: gaps.length === 0 };
 }

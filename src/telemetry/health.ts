@@ -2,7 +2,7 @@
  * Health as the kubelet asks for it. Not alive (the pod is restarted): the drain is stuck, or a probe that was attached
  * is gone. Degraded, yet alive and ready: what a restart would not mend. The body tells all of it.
  */
-import type { ConfigReading, KubeletReading, ProbeReading, TlsReading } from './readings.ts';
+import type { ConfigReading, KubeletReading, OtlpReading, ProbeReading, TlsReading } from './readings.ts';
 
 /** A drain is due every 15 ms. */
 export const DRAIN_STUCK_MS = 10_000;
@@ -16,17 +16,19 @@ export interface HealthReadings {
   readonly probes: readonly ProbeReading[];
   /** Probes that were attached and are not any more though nobody turned them off: name -> reason. */
   readonly lostProbes: ReadonlyMap<string, string>;
-  /** State of the stream to the collector. */
-  readonly stream: string;
+  /** State of the stream to the collector; undefined: there is none. */
+  readonly stream: string | undefined;
   /** Why it is not open; '' where nothing is known. */
   readonly streamProblem: string;
+  /** The way to an OTLP receiver; undefined: there is none. */
+  readonly otlp?: Pick<OtlpReading, 'state' | 'problem'> | undefined;
   readonly kubelet: KubeletReading | undefined;
   readonly config: ConfigReading | undefined;
   readonly tls: TlsReading | undefined;
 }
 
 export interface Finding {
-  /** drain, probe, collector, certificates, kubelet, config, start. */
+  /** drain, probe, collector, otlp, certificates, kubelet, config, start. */
   readonly part: string;
   readonly name?: string;
   readonly reason: string;
@@ -65,13 +67,17 @@ export function readiness(now: HealthReadings): HealthAnswer {
   return answer([...more, ...failed], degraded);
 }
 
-function degradations({ probes, lostProbes, stream, streamProblem, kubelet, config, tls }: HealthReadings): Finding[] {
+function degradations(now: HealthReadings): Finding[] {
+  const { probes, lostProbes, stream, streamProblem, otlp, kubelet, config, tls } = now;
   const found: Finding[] = [];
   for (const { name, state, reason } of probes) {
     if (state === 'failed' && !lostProbes.has(name)) found.push({ part: 'probe', name, reason });
   }
-  if (stream !== 'open' && stream !== 'draining') {
+  if (stream !== undefined && stream !== 'open' && stream !== 'draining') {
     found.push({ part: 'collector', reason: `no stream to the collector: ${streamProblem || stream}` });
+  }
+  if (otlp !== undefined && otlp.state !== 'open') {
+    found.push({ part: 'otlp', reason: otlp.problem || `no answer from the OTLP receiver yet: ${otlp.state}` });
   }
   if (kubelet !== undefined && !kubelet.up) {
     found.push({ part: 'kubelet', reason: kubelet.problem || 'no pods were read yet' });

@@ -84,12 +84,22 @@ export interface RunLoss {
   readonly unaccountable: boolean;
 }
 
+/** What became of the events that were handed to one way out: accepted = confirmed + lost + in flight. */
+export interface DeliveryLedger {
+  readonly accepted: number;
+  readonly confirmed: number;
+  readonly inFlight: number;
+  readonly lost: readonly { readonly reason: string; readonly kind: string; readonly total: number }[];
+}
+
 export interface LedgerSnapshot {
   readonly kinds: Readonly<Record<string, KindLedger>>;
   readonly user: UserCounts;
   readonly lost: readonly { stage: string; reason: string; kind: string; total: number; unaccountable: boolean }[];
   /** Undefined: no spool. */
   readonly earlierRuns?: EarlierRuns;
+  /** Undefined: no OTLP. The agent's own events are among them. */
+  readonly otlp?: DeliveryLedger;
 }
 
 function pick(names: ReadonlyMap<number, string>, counters: BigUint64Array, base: number): Record<string, number> {

@@ -36,7 +36,7 @@ export const TLS_METRICS = {
 export const AGENT_METRICS = {
   kerntap_seen_total: {
     type: 'counter',
-    help: 'Acts that reached a hook. seen = suppressed + lost + acked + what is on its way.',
+    help: 'Acts that reached a hook. seen = suppressed + lost (but for the stage otlp) + acked + what is on its way.',
     labels: ['kind'],
   },
   kerntap_events_total: { type: 'counter', help: 'Events handed to the stream, in batches.', labels: ['kind'] },
@@ -84,6 +84,33 @@ export const AGENT_METRICS = {
     labels: [],
   },
   kerntap_stream_queue_bytes: { type: 'gauge', help: 'Memory of batches that are not confirmed.', labels: [] },
+  kerntap_otlp_connected: {
+    type: 'gauge',
+    help: '1 while the OTLP receiver answers what it is sent.',
+    labels: [],
+  },
+  kerntap_otlp_accepted_events_total: {
+    type: 'counter',
+    help: "Events handed to OTLP, the agent's own among them: confirmed + lost + waiting.",
+    labels: [],
+  },
+  kerntap_otlp_confirmed_events_total: {
+    type: 'counter',
+    help: 'Events that the OTLP receiver took.',
+    labels: [],
+  },
+  kerntap_otlp_lost_events_total: {
+    type: 'counter',
+    help: 'Events that it did not get: overflow, rejected, unwritable, undeliverable, closed, or the status that refused them.',
+    labels: ['reason'],
+  },
+  kerntap_otlp_waiting_events: { type: 'gauge', help: 'Events that it has not confirmed yet.', labels: [] },
+  kerntap_otlp_queue_bytes: { type: 'gauge', help: 'Memory of batches that it has not confirmed.', labels: [] },
+  kerntap_otlp_sent_bytes_total: {
+    type: 'counter',
+    help: 'Bytes of requests that it took, before compression.',
+    labels: [],
+  },
   kerntap_kubelet_up: { type: 'gauge', help: '1 where the last read of pods succeeded.', labels: [] },
   kerntap_kubelet_last_success_timestamp_seconds: {
     type: 'gauge',

@@ -26,10 +26,24 @@ export interface RingReading {
 export interface StreamReading {
   /** idle, connecting, open, draining, waiting, closed. */
   readonly state: string;
-  /** Events handed over in batches, by kind. */
-  readonly events: ReadonlyMap<string, number>;
   readonly ackedEvents: number;
   readonly queueBytes: number;
+}
+
+export interface OtlpReading {
+  /** idle, connecting, open, waiting, closed. */
+  readonly state: string;
+  /** Of the last failure; '' where it works. */
+  readonly problem: string;
+  /** accepted = confirmed + lost + waiting; the agent's own events are among them. */
+  readonly acceptedEvents: number;
+  readonly confirmedEvents: number;
+  readonly waitingEvents: number;
+  /** By reason. */
+  readonly lost: Readonly<Record<string, number>>;
+  readonly queueBytes: number;
+  /** Of requests that were taken, before compression. */
+  readonly sentBytes: number;
 }
 
 export interface KubeletReading {
@@ -79,7 +93,10 @@ export interface AgentReadings {
   readonly drainLagMs: number;
   readonly probes: readonly ProbeReading[];
   readonly programs: readonly ProgramReading[];
-  readonly stream: StreamReading;
+  /** Events handed over in batches, by kind. */
+  readonly events: ReadonlyMap<string, number>;
+  readonly stream: StreamReading | undefined;
+  readonly otlp: OtlpReading | undefined;
   readonly kubelet: KubeletReading | undefined;
   readonly hold: HoldReading | undefined;
   readonly config: ConfigReading | undefined;

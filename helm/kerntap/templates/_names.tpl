@@ -63,7 +63,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- else if .Values.collector.enabled }}
 {{- printf "%s:4750" (include "kerntap.collector.name" .) }}
 {{- else }}
-{{- fail "no collector: set collector.endpoint to HOST:PORT, or collector.enabled to true" }}
+{{- fail "no collector: set collector.endpoint to HOST:PORT, collector.enabled to true, or config.stream.otlp.endpoint" }}
 {{- end }}
 {{- end }}
 
@@ -81,6 +81,16 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end }}
 
+{{/* HOST:PORT of the OTLP receiver that `config` names, or nothing. */}}
+{{- define "kerntap.otlp.endpoint" -}}
+{{- dig "stream" "otlp" "endpoint" "" .Values.config }}
+{{- end }}
+
+{{/* What of `config` is read at the start only. */}}
+{{- define "kerntap.streamSettings" -}}
+{{- with dig "stream" "" .Values.config }}{{ toYaml . }}{{ end }}
+{{- end }}
+
 {{/* What the agent reads at its start only: a change of it restarts the pods, a change of the rest does not. */}}
 {{- define "kerntap.startSettings" -}}
 {{- with .Values.clusterName }}
@@ -93,8 +103,10 @@ clusterUid: {{ . | quote }}
 node:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- if or .Values.collector.enabled .Values.collector.endpoint (not (include "kerntap.otlp.endpoint" .)) }}
 collector:
   endpoint: {{ include "kerntap.collector.endpoint" . | quote }}
+{{- end }}
 {{- if or .Values.kubelet.caFile (not .Values.kubelet.tlsVerify) }}
 kubelet:
   {{- with .Values.kubelet.caFile }}

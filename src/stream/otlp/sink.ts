@@ -7,9 +7,10 @@ import { Backoff } from '../backoff.ts';
 import { batchBytes, type EncodedBatch, FRAME_HEADROOM } from '../batch.ts';
 import { BufferPool } from '../buffer-pool.ts';
 import type { StreamLogger } from '../client.ts';
-import { addKinds, type DeliveryLoss, DeliveryLosses } from '../delivery-losses.ts';
+import { addKinds, type DeliveryLoss } from '../delivery-losses.ts';
 import type { Dialer } from '../endpoints.ts';
 import { KIND_SLOTS } from '../event-kinds.ts';
+import { RunLosses } from '../run-losses.ts';
 import { type QueueDepth, SendQueue } from '../send-queue.ts';
 import { ExportChannel } from './export-channel.ts';
 import { type Exporting, type ExportRequest, LogRecords, type Unwritable } from './log-records.ts';
@@ -21,6 +22,8 @@ export interface OtlpSinkOptions {
   readonly log: StreamLogger;
   /** Metadata of every call, read for each channel anew. Throws where it cannot be had. */
   readonly headers?: () => Readonly<Record<string, string>>;
+  /** Where losses are counted. */
+  readonly lost?: RunLosses;
   /** Default gzip, which every receiver has to take. */
   readonly compression?: 'gzip' | 'none';
   /** Of one call; default 10 s. */
@@ -77,6 +80,9 @@ export class OtlpSink {
    */
   readonly accepted = new Float64Array(KIND_SLOTS);
   readonly confirmed = new Float64Array(KIND_SLOTS);
+  readonly lost: RunLosses;
+  readonly stored: undefined;
+  readonly confirmedOfOthers = 0;
   /** Bytes of the requests that were taken, before compression. */
   sentBytes = 0;
   state: SinkState = 'idle';
@@ -90,7 +96,6 @@ export class OtlpSink {
   private readonly queueBytes: number;
   private readonly concurrency: number;
   private readonly backoff: Backoff;
-  private readonly lost = new DeliveryLosses();
   private channel: ExportChannel | undefined;
   private conversion: Conversion | undefined;
   /** Requests that failed and are to be sent again. */
@@ -113,6 +118,7 @@ export class OtlpSink {
     this.records = new LogRecords(options.exporting);
     this.queueBytes = options.queueBytes ?? 16 << 20;
     this.concurrency = options.concurrency ?? 4;
+    this.lost = options.lost ?? new RunLosses('');
     this.backoff = new Backoff(options.backoffMinMs ?? 500, options.backoffMaxMs ?? 30_000, options.random);
   }
 
@@ -137,7 +143,7 @@ export class OtlpSink {
   send(batch: EncodedBatch): void {
     addKinds(this.accepted, batch.kinds);
     if (this.state === 'closed') {
-      this.lost.add('otlp', 'closed', batch);
+      this.lost.own.add('otlp', 'closed', batch);
       return;
     }
     const { length, firstSeq, events, kinds } = batch;
@@ -148,14 +154,19 @@ export class OtlpSink {
     while (this.queue.bytes > this.queueBytes) {
       const dropped = this.queue.dropOldestUnsent();
       if (dropped === undefined) break;
-      this.lost.add('otlp', 'overflow', dropped.batch);
+      this.lost.own.add('otlp', 'overflow', dropped.batch);
     }
     this.goOn();
   }
 
+  /** The next call is made on a new channel: the certificates changed. */
+  reopen(): void {
+    if (this.channel !== undefined) this.channel.stale = true;
+  }
+
   /** Totals of what did not arrive, by reason and kind: the source of kerntap.loss. */
   losses(): DeliveryLoss[] {
-    return this.lost.totals();
+    return this.lost.own.totals();
   }
 
   /** Waits until everything is settled, at most `timeoutMs`, and closes. Resolves to what is left. */
@@ -257,7 +268,7 @@ export class OtlpSink {
     conversion.made = true;
     const events = conversion.left.reduce((sum, count) => sum + count, 0);
     if (events > 0) {
-      this.lost.add('otlp', 'unwritable', { kinds: conversion.left, events });
+      this.lost.own.add('otlp', 'unwritable', { kinds: conversion.left, events });
       this.settledEvents += events;
     }
     this.settle(conversion);
@@ -322,7 +333,7 @@ export class OtlpSink {
     addKinds(this.confirmed, request.kinds);
     const refused = Math.min(rejected, request.events);
     if (refused > 0) {
-      const slot = this.lost.addSome('otlp', 'rejected', request, refused);
+      const slot = this.lost.own.addSome('otlp', 'rejected', request, refused);
       this.confirmed[slot] = (this.confirmed[slot] ?? 0) - refused;
       this.log.warn({ reason: message, events: refused }, 'the OTLP receiver rejected events');
     } else if (message !== '') {
@@ -353,7 +364,7 @@ export class OtlpSink {
   }
 
   private drop(of: Conversion, request: ExportRequest, reason: string): void {
-    this.lost.add('otlp', reason, request);
+    this.lost.own.add('otlp', reason, request);
     this.done(of, request);
   }
 

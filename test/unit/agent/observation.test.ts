@@ -80,7 +80,7 @@ describe('the observation of an agent', () => {
       stream: { state: 'open', ackedEvents: 7, queueBytes: 999 },
       kubelet: undefined,
     });
-    expect([...observation.read().stream.events]).toEqual([
+    expect([...observation.read().events]).toEqual([
       ['file.open', 7],
       ['kerntap.probe', 1],
     ]);

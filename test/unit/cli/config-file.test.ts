@@ -72,8 +72,23 @@ describe('kerntap agent --config', () => {
     expect(() => agentOptions(['--standalone', '--config', join(dir, 'none')], ENV)).toThrow(/is not there; create it/);
   });
 
-  it('still needs a collector', () => {
-    expect(() => options('clusterName: c\n')).toThrow(/collector.endpoint in the file of --config/);
+  it('still needs somewhere to send events to: a collector, or an OTLP receiver', () => {
+    expect(() => options('clusterName: c\n')).toThrow(
+      /collector.endpoint or stream.otlp.endpoint in the file of --config/,
+    );
+    const otlp = options('stream: {otlp: {endpoint: "otel:4317", headers: [{name: a, env: B}]}}\n');
+    expect(otlp.endpoints).toEqual([]);
+    expect(otlp.settings.stream.otlp).toMatchObject({ endpoint: 'otel:4317', compression: 'gzip', concurrency: 4 });
+  });
+
+  it.each([
+    ['{name: a}', /headers\[0\].*has no value, or several/],
+    ['{name: a, value: x, env: Y}', /headers\[0\].*has no value, or several/],
+    ['{name: grpc-timeout, value: x}', /one of gRPC's own/],
+    ['{value: x}', /headers\[0\].name.*is missing/],
+    ['{name: Up, value: x}', /is not the name of a header in lower case/],
+  ])('refuses the header %s', (header, message) => {
+    expect(() => options(`stream: {otlp: {endpoint: "o:1", headers: [${header}]}}\n`)).toThrow(message);
   });
 });
 

@@ -64,6 +64,23 @@ describe('the balance', () => {
     expect(gaps).toContainEqual({ at, events });
   });
 
+  it('has every event that was handed to one way handed to the other, and each way explain its own', () => {
+    const given = [...BOOKS.accepted.values()].reduce((sum, count) => sum + count, 0);
+    const otlp = {
+      accepted: given,
+      confirmed: given - 7,
+      inFlight: 4,
+      lost: [
+        { reason: 'rejected', kind: '', total: 2 },
+        { reason: 'overflow', kind: 'file.open', total: 1 },
+      ],
+    };
+    expect(balanceOf({ ...BOOKS, otlp }).gaps).toEqual([]);
+    expect(balanceOf({ ...BOOKS, otlp: { ...otlp, inFlight: 3 } }).gaps).toEqual([{ at: 'otlp', events: 1 }]);
+    const behind = { ...otlp, accepted: given - 5, confirmed: given - 12 };
+    expect(balanceOf({ ...BOOKS, otlp: behind }).gaps).toEqual([{ at: 'batch', events: 5 }]);
+  });
+
   it('takes back what the collector refused of batches of several kinds', () => {
     const confirmed = new Map([...BOOKS.confirmed, ['', -3]] as const);
     const undelivered = new Map([...BOOKS.undelivered, ['', 3]] as const);

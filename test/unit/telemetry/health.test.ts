@@ -31,6 +31,7 @@ describe('health', () => {
       probes: [{ name: 'file.open', tier: '', state: 'failed', reason: 'EPERM' }],
       stream: 'waiting',
       streamProblem: 'its certificate has expired',
+      otlp: { state: 'waiting', problem: 'connect ECONNREFUSED' },
       kubelet: { up: false, lastSuccessMs: undefined, problem: 'forbidden', pendingPods: 0 },
       tls: READINGS.tls,
       config: READINGS.config,
@@ -40,11 +41,17 @@ describe('health', () => {
       expect(answer.degraded).toEqual([
         { part: 'probe', name: 'file.open', reason: 'EPERM' },
         { part: 'collector', reason: 'no stream to the collector: its certificate has expired' },
+        { part: 'otlp', reason: 'connect ECONNREFUSED' },
         { part: 'kubelet', reason: 'forbidden' },
         { part: 'certificates', reason: 'collector.tls.keyFile: no' },
         { part: 'config', reason: 'line 3' },
       ]);
     }
+  });
+
+  it('asks for no stream where OTLP is the only way out', () => {
+    const { status } = liveness({ ...WELL, stream: undefined, otlp: { state: 'open', problem: '' } });
+    expect(status).toBe('ok');
   });
 
   it('fails where the drain is stuck', () => {

@@ -64,6 +64,11 @@ describe("the agent's metrics", () => {
       [{ stage: 'kernel', reason: 'ring_full', kind: 'file.open' }, 5],
       [{ stage: 'queue', reason: 'overflow', kind: '' }, 2],
     ]);
+    expect(tell('kerntap_otlp_lost_events_total')).toEqual([
+      [{ reason: 'rejected' }, 4],
+      [{ reason: 'overflow' }, 1],
+    ]);
+    expect(tell('kerntap_otlp_waiting_events')).toEqual([[{}, 15]]);
     expect(tell('kerntap_drain_lag_seconds')).toEqual([[{}, 0.0175]]);
     expect(tell('kerntap_probe_state')).toEqual([
       [{ kind: 'process.exec', tier: 'tracker', state: 'on' }, 1],
@@ -86,10 +91,20 @@ describe("the agent's metrics", () => {
   });
 
   it('leave out the parts that are not there', () => {
-    const without = { ...READINGS, kubelet: undefined, hold: undefined, config: undefined, tailDropped: undefined };
+    const without = {
+      ...READINGS,
+      otlp: undefined,
+      kubelet: undefined,
+      hold: undefined,
+      config: undefined,
+      tailDropped: undefined,
+    };
     const names = [...parseExposition(agentMetrics(without)).keys()];
-    expect(names.filter((name) => /kubelet|pending|hold|config|tail/.test(name))).toEqual([]);
+    expect(names.filter((name) => /otlp|kubelet|pending|hold|config|tail/.test(name))).toEqual([]);
     expect(names).toContain('kerntap_stream_connected');
+    const alone = [...parseExposition(agentMetrics({ ...READINGS, stream: undefined })).keys()];
+    expect(alone.filter((name) => name.startsWith('kerntap_stream_'))).toEqual([]);
+    expect(alone).toContain('kerntap_otlp_connected');
   });
 });
 
