@@ -1,5 +1,6 @@
 /** Wires the tap, the workload table, the stream and the tail together, and owns the order of start and stop. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import type { Logger } from 'pino';
 import { type Hello, type NodeFacts, SCHEMA } from '../../proto/contract.ts';
@@ -51,6 +52,8 @@ const POLL_MS = 1000;
 const DRAIN_STOP_MS = 1000;
 const ACK_STOP_MS = 5000;
 const TAIL_STOP_MS = 1000;
+/** At start, for the kubelet's first answer; attaching leaves little time to read it. */
+const FIRST_PODS_MS = 500;
 /** At a change of settings, for what is in the rings. */
 const DRAIN_CHANGE_MS = 200;
 
@@ -277,7 +280,10 @@ export class Agent {
     if (this.#client !== undefined) this.#channel?.follow(this.#client);
     // The first stream waits for what is asked about the node, where anything is; the tap does not.
     void this.#facts.start().then(() => this.#out.start());
-    this.#walk();
+    const started = performance.now();
+    const cgroups = this.#walk();
+    let primeMs = performance.now() - started;
+    const firstPods = this.#kubelet?.resolver.start();
     this.#settings.judgeAll();
     this.#services = await Services.open({
       metricsListen: this.#options.metricsListen,
@@ -296,11 +302,15 @@ export class Agent {
     for (const family of ['process', 'file', 'socket'] as const) {
       await new Promise((resolve) => setImmediate(resolve));
       this.#tap.enable(families.get(family) ?? []);
+      // What runs already is told with its names where they come soon; what happens meanwhile is seen.
+      if (family === 'process') await Promise.race([firstPods, setTimeout(FIRST_PODS_MS)]);
       const unlisted = this.#tap.snapshot(family);
       this.#loop.drainAll(performance.now() + DRAIN_STOP_MS);
       if (family === 'process') {
-        this.#markInits();
-        void this.#kubelet?.resolver.start();
+        const markedFrom = performance.now();
+        const containers = this.#markInits();
+        primeMs += performance.now() - markedFrom;
+        this.#log.info({ cgroups, containers, prime_ms: Math.round(primeMs) }, 'what runs already is known');
       }
       if (unlisted.length > 0) this.#log.warn({ unlisted }, 'what ran before could not all be listed');
       this.#tellProbes();
@@ -411,22 +421,28 @@ export class Agent {
     return hold;
   }
 
-  #walk(): void {
+  /** Returns how many control groups there are. */
+  #walk(): number {
     const { cgroups, skipped } = walkCgroups(this.#cgroupDir);
     for (const { id, rootId } of cgroups) this.#tap.setCgroup(id, rootId);
-    this.#workloads.addFound(cgroups);
+    if (skipped > 0) this.#workloads.addFound(cgroups);
+    else this.#workloads.takeWalk(cgroups);
     for (const { id } of cgroups) this.#settings.policies.consider(id);
     if (skipped > 0) this.#log.warn({ skipped }, 'cgroups were left out: their events carry no container');
+    return cgroups.length;
   }
 
-  /** A container that runs already: its first process is the one whose descendants are `entry: init`. */
-  #markInits(): void {
+  /** Containers that run already: the first process of each is the one whose descendants are `entry: init`. Returns how many. */
+  #markInits(): number {
     const { procDir } = this.#options;
+    let containers = 0;
     for (const { id, rootId, path } of walkCgroups(this.#cgroupDir).cgroups) {
       if (rootId === 0n || rootId !== id) continue;
       const process = firstProcess(containerTgids(this.#cgroupDir, path), procDir);
       if (process !== undefined) this.#tap.markInit({ ...process, rootId });
+      containers++;
     }
+    return containers;
   }
 
   #pollOnce(): void {

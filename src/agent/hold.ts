@@ -23,6 +23,8 @@ export const HOLD_DEADLINE_MS = 1000;
 /** No container's events are kept longer, whatever is asked for. */
 export const HOLD_DEADLINE_CAP_MS = 5000;
 export const HOLD_BYTES = 16 << 20;
+/** Longer between two ticks, the agent did not run: an answer that came meanwhile is read only after the tick. */
+const STALL_MS = 100;
 
 const CHUNK_BYTES = 16384;
 /** Per record in a chunk: length, the two halves of the cgroup id, and 4 bytes that keep records 8-byte aligned. */
@@ -41,6 +43,8 @@ interface Queue {
   readonly idLow: number;
   readonly idHigh: number;
   readonly since: number;
+  /** Time that the agent had stood still by then, ms. */
+  readonly stalledBefore: number;
   readonly chunks: Chunk[];
   records: number;
 }
@@ -70,6 +74,8 @@ export class Hold {
   /** Had their time: these states of a workload are not waited for again. */
   readonly #given = new WeakSet<Workload>();
   #bytes = 0;
+  #lastTick: number | undefined;
+  #stalledMs = 0;
 
   constructor(options: HoldOptions) {
     this.#options = options;
@@ -115,12 +121,14 @@ export class Hold {
 
   /** Releases what became known and what is over time. Cheap when nothing is held; called at every drain. */
   tick(nowMs: number): void {
+    this.#stalledMs += Math.max(0, nowMs - (this.#lastTick ?? nowMs) - STALL_MS);
+    this.#lastTick = nowMs;
     if (this.#queues.size === 0) return;
     for (const queue of this.#queues.values()) {
       const workload = this.#options.lookup(queue.idLow, queue.idHigh);
       if (workload.state === 'complete' || workload.state === 'host' || !this.#options.worthWaiting(workload)) {
         this.#leave(queue, 'released');
-      } else if (nowMs - queue.since >= this.#deadlineMs) {
+      } else if (this.#isOver(queue, nowMs)) {
         this.#leave(queue, 'expired');
       }
     }
@@ -131,12 +139,19 @@ export class Hold {
     for (const queue of this.#queues.values()) this.#leave(queue, 'expired');
   }
 
+  /** Time in which nobody could answer does not count, but for the cap. */
+  #isOver({ since, stalledBefore }: Queue, nowMs: number): boolean {
+    const keptMs = nowMs - since;
+    return keptMs >= HOLD_DEADLINE_CAP_MS || keptMs - (this.#stalledMs - stalledBefore) >= this.#deadlineMs;
+  }
+
   #open(key: string, workload: Workload, nowMs: number): Queue {
     const queue: Queue = {
       key,
       idLow: Number(workload.cgroupId & MASK_32),
       idHigh: Number(workload.cgroupId >> 32n),
       since: nowMs,
+      stalledBefore: this.#stalledMs,
       chunks: [],
       records: 0,
     };

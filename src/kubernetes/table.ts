@@ -94,6 +94,13 @@ export class WorkloadTable {
     for (const cgroup of cgroups) if (this.#slots.find(cgroup.id) === undefined) this.#add(cgroup, false);
   }
 
+  /** The same for a whole walk that was made again because records were lost: what it did not find was removed. */
+  takeWalk(cgroups: readonly Placement[]): void {
+    const found = new Set(cgroups.map(({ id }) => id));
+    for (const id of this.living()) if (!found.has(id)) this.rmdir(id);
+    this.addFound(cgroups);
+  }
+
   /**
    * A cgroup was made. Idempotent: the walk may have found it before its record is read.
    *

@@ -20,7 +20,7 @@ let agent: RunningAgent;
 
 beforeAll(async () => {
   node = await KubeletNode.open();
-  agent = await RunningAgent.start({ flags: ['--open-mode', 'writes', ...node.flags] });
+  agent = await RunningAgent.start({ flags: node.flags });
 });
 
 afterAll(async () => {

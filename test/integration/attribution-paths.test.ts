@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { randomId } from './brief-container.ts';
 import { ControlGroup } from './control-group.ts';
 import type { Row } from './event-files.ts';
+import { KINDS } from './kubelet-node.ts';
 import { RunningAgent } from './running-agent.ts';
 import { runTruth } from './truth-program.ts';
 import { makeWorkDir, removeWorkDir } from './work-dir.ts';
@@ -106,7 +107,7 @@ let before: Made[];
 beforeAll(async () => {
   dir = makeWorkDir();
   before = FORMS.map(make);
-  agent = await RunningAgent.start({ flags: ['--open-mode', 'writes'] });
+  agent = await RunningAgent.start({ flags: KINDS });
 });
 
 afterAll(async () => {

@@ -8,12 +8,17 @@ import { dirname, join } from 'node:path';
 import { type PodsServer, startPodsServer } from '../pods-server.ts';
 import { attribution, type Figures, type Identity } from './attribution.ts';
 import { type BriefContainer, BriefContainers, type BriefOptions, type BriefTruth } from './brief-container.ts';
+import { ConfigVolume } from './config-volume.ts';
 import { PODS } from './control-group.ts';
 import type { Row } from './event-files.ts';
 import type { PodObject } from './pod-objects.ts';
 
 /** The kubelet looks at the runtime once a second, and knows container ids only from there. */
 const RELIST_MS = 1000;
+/** What the tests look at; whatever else goes on on this machine need not be read. */
+export const KINDS = ['--kinds', 'process,file.open,socket', '--open-mode', 'writes', '--unix', 'off'];
+/** As on a node: what storms is shed, be it a neighbour on this machine, and leaves the others alone. */
+const BUDGETS = 'budgets: {containerEventsPerSecond: 1000}\n';
 export const CLUSTER = 'cluster-of-the-test';
 
 type Placed = Partial<Omit<BriefOptions, 'podUid'>> & {
@@ -26,6 +31,7 @@ export class KubeletNode {
   readonly port: number;
   readonly #server: Server;
   readonly #containers = new BriefContainers();
+  readonly #config = new ConfigVolume(BUDGETS);
   readonly #pods = new Map<string, PodObject>();
   /** What the runtime has and the kubelet has not looked at yet. */
   #unlisted: { pod: PodObject; change: () => void }[] = [];
@@ -55,6 +61,8 @@ export class KubeletNode {
   get flags(): string[] {
     const { url, tokenFile, caFile, nodeName } = this.kubelet;
     return [
+      ...KINDS,
+      ...['--config', this.#config.file],
       ...['--kubelet', url, '--kubelet-token-file', tokenFile, '--kubelet-ca-file', caFile],
       ...['--cluster-name', CLUSTER, '--node-name', nodeName],
     ];
@@ -123,6 +131,7 @@ export class KubeletNode {
     await this.kubelet.close();
     this.#server.close();
     this.#containers.remove();
+    this.#config.remove();
     for (const group of this.#groups) this.#removeGroups(group);
   }
 

@@ -125,7 +125,7 @@ describe('the hold', () => {
     const hold = makeHold({ deadlineMs: 1000 });
     const workload = pending(1, A);
     pass(hold, '1', workload, 0);
-    hold.tick(999);
+    for (let now = 0; now < 1000; now += 15) hold.tick(now);
     expect(texts()).toEqual([]);
     hold.tick(1000);
     expect(texts()).toEqual(['1']);
@@ -133,6 +133,17 @@ describe('the hold', () => {
     pass(hold, '2', workload, 1001);
     expect(texts()).toEqual(['1', '2']);
     expect(hold.counts).toEqual({ held: 1, released: 0, expired: 1, overflowed: 0 });
+  });
+
+  it('does not count the time in which the agent itself stood still: the answer may be there, unread', () => {
+    const hold = makeHold({ deadlineMs: 1000 });
+    hold.tick(0);
+    pass(hold, '1', pending(1, A), 0);
+    hold.tick(3000);
+    expect(texts()).toEqual([]);
+    complete(1);
+    hold.tick(3015);
+    expect(left.map((item) => item.workload.podName)).toEqual(['pod-1']);
   });
 
   it('keeps nothing longer than 5 s, whatever is asked for', () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { placeCgroup } from '../../../src/kubernetes/placement.ts';
 import { parsePod } from '../../../src/kubernetes/pod-list.ts';
 import type { Pod } from '../../../src/kubernetes/pods.ts';
 import { WorkloadTable, type WorkloadTableOptions } from '../../../src/kubernetes/table.ts';
@@ -361,6 +362,21 @@ describe('WorkloadTable over time', () => {
     table.addFound([{ id: 12n, path: `${POD_PATH}/${MAIN}`, podUid: UID_A, containerId: MAIN, rootId: 12n }]);
     expect(at(table, 12n)).toBe(before);
     expect(table.counts().cgroups).toBe(6);
+  });
+
+  it('takes what a later walk did not find for removed: its record was lost', () => {
+    const { table, clock } = setUp();
+    runPod(table);
+    const left = table
+      .living()
+      .filter((id) => id !== 12n)
+      .map((id) => table.placement(id));
+    table.takeWalk([...left.filter((placement) => placement !== undefined), placeCgroup(30n, '/late', undefined)]);
+    expect(table.living().sort()).toEqual([1n, 2n, 3n, 10n, 11n, 30n].sort());
+    expect(at(table, 12n)).toMatchObject({ podUid: UID_A, containerId: MAIN });
+    clock.now += 30_000;
+    table.sweep();
+    expect(at(table, 12n).state).toBe('unknown');
   });
 
   it('tells of a cgroup that was asked for before it was seen', () => {
