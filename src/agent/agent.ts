@@ -133,7 +133,12 @@ export class Agent {
     const addresses = collector === undefined ? options.endpoints : [collector.address];
     if (addresses.length > 0) {
       const lost = new RunLosses(Buffer.from(this.#runId).toString('hex'));
-      this.#channel = new CollectorChannel(addresses, options.tls, log.child({ part: 'stream' }));
+      this.#channel = new CollectorChannel({
+        addresses,
+        tls: options.tls,
+        compression: collector === undefined ? options.settings.collector.compression : 'none',
+        log: log.child({ part: 'stream' }),
+      });
       this.#client = new PublishClient({
         dialer: this.#channel.dialer,
         hello: this.#hello(),

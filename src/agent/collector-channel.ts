@@ -1,5 +1,7 @@
 /** How the agent reaches its collector: endpoints in order, certificates that are followed while it runs. */
+import { compressionAlgorithms } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
+import type { Settings } from '../config/schema.ts';
 import { ChannelTls } from '../stream/channel-tls.ts';
 import type { PublishClient } from '../stream/client.ts';
 import { Endpoints } from '../stream/endpoints.ts';
@@ -9,15 +11,28 @@ import { TlsFiles, type TlsStatus } from '../tls/files.ts';
 /** A Secret is renewed on every node within a minute or so: the streams are not to be opened anew all at once. */
 const REOPEN_WITHIN_MS = 10_000;
 
+const GZIP = { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip };
+
+export interface CollectorChannelOptions {
+  /** HOST:PORT of the collector's replicas. */
+  readonly addresses: readonly string[];
+  /** Undefined: no TLS. */
+  readonly tls: ClientTls | undefined;
+  /** Of a stream; default none. */
+  readonly compression?: Settings['collector']['compression'];
+  readonly log: Logger;
+}
+
 export class CollectorChannel {
   readonly dialer: Endpoints;
   readonly #files: TlsFiles | undefined;
   #reopen: NodeJS.Timeout | undefined;
   #client: Pick<PublishClient, 'reopen'> | undefined;
 
-  constructor(addresses: readonly string[], tls: ClientTls | undefined, log: Logger) {
+  constructor({ addresses, tls, compression, log }: CollectorChannelOptions) {
+    const channelOptions = compression === 'gzip' ? GZIP : {};
     if (tls === undefined) {
-      this.dialer = new Endpoints({ addresses });
+      this.dialer = new Endpoints({ addresses, channelOptions });
       return;
     }
     const { paths, serverName, section } = tls;
@@ -33,7 +48,8 @@ export class CollectorChannel {
       onRefused: ({ message }) => log.error({ tls: message }, 'the certificates were refused; the last good ones stay'),
     });
     this.#files = files;
-    this.dialer = new Endpoints({ addresses, security: new ChannelTls({ files, serverName, section }) });
+    const security = new ChannelTls({ files, serverName, section });
+    this.dialer = new Endpoints({ addresses, security, channelOptions });
   }
 
   /** Undefined: no TLS. */

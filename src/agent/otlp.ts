@@ -29,7 +29,7 @@ export function openOtlp({ settings, node, version, log }: OtlpParts): OtlpWay |
   if (endpoint === undefined) return undefined;
   const addresses = [endpoint];
   const tls = clientTls(settings.tls, 'stream.otlp.tls');
-  const channel = tls && new CollectorChannel(addresses, tls, log.child({ part: 'otlp' }));
+  const channel = tls && new CollectorChannel({ addresses, tls, log: log.child({ part: 'otlp' }) });
   const sink = new OtlpSink({
     dialer: channel?.dialer ?? new Endpoints({ addresses, security: plaintext('stream.otlp.tls') }),
     exporting: {

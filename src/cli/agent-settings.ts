@@ -101,7 +101,11 @@ export function flagSettings(values: FlagValues): (settings: Settings) => Settin
       eventsPerSecond: integer(values, 'tail-rate', { min: 0, max: 1_000_000 }),
       bytesPerSecond: integer(values, 'tail-bytes', { min: 0, max: 1 << 30, bytes: true }),
     },
-    collector: { endpoints: hostPorts(values, 'collector'), tls: tlsFlags(values) },
+    collector: {
+      endpoints: hostPorts(values, 'collector'),
+      tls: tlsFlags(values),
+      compression: choice(values, 'compression', ['none', 'gzip']),
+    },
     stream: { otlp: { endpoint: hostPort(values, 'otlp') } },
     metrics: { listen: listenOrOff(values, 'metrics') },
     spool: spoolFlag(text(values, 'spool')),

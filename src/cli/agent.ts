@@ -17,6 +17,7 @@ const FLAGS = {
     help: 'stream to this collector; several, separated by commas: the others stand in for the first, in order',
   },
   ...TLS_FLAGS,
+  compression: { type: 'string', value: 'MODE', help: 'of the stream to it: none, gzip (none)' },
   otlp: {
     type: 'string',
     value: 'HOST:PORT',

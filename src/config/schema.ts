@@ -437,6 +437,12 @@ export const SETTING_KEYS = {
           'minutes or so the first is tried again.',
       },
       tls: clientTls('the collector'),
+      compression: {
+        type: 'choice',
+        words: ['none', 'gzip'],
+        default: 'none',
+        about: 'gzip: fewer bytes on the way to the collector, for CPU at both ends (figures: docs/benchmarks.md).',
+      },
     },
   },
   spool: {

@@ -1,12 +1,14 @@
 // The cheapest collector there can be: acks every batch as it arrives, counts its bytes and events, writes nothing. So
-// that what the throughput benchmark finds is the agent's limit, not the reference collector's. Prints its address, and
+// that what the benchmarks find is the agent's limit, not the reference collector's. Prints its address, and
 // on SIGTERM what it counted.
+import { readFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 
 const root = await protobuf.load(new URL('../../proto/kerntap/v1/events.proto', import.meta.url).pathname);
 const Response = root.lookupType('kerntap.v1.PublishResponse');
-const counted = { batches: 0, bytes: 0, events: 0, firstByteAt: 0 };
+const counted = { batches: 0, wireBytes: 0, bytes: 0, events: 0, firstByteAt: 0 };
 
 /** Field numbers of PublishRequest.batch and of Batch's stream_seq and events, read without decoding the rest. */
 function readBatch(request) {
@@ -57,9 +59,33 @@ server.addService(
     },
   },
 );
-server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, port) => {
+// SINK_PKI: a folder with ca.crt, tls.crt and tls.key, for mutual TLS.
+const pki = process.env.SINK_PKI;
+const file = (name) => readFileSync(`${pki}/${name}`);
+const credentials = pki
+  ? grpc.ServerCredentials.createSsl(
+      file('ca.crt'),
+      [{ cert_chain: file('tls.crt'), private_key: file('tls.key') }],
+      true,
+    )
+  : grpc.ServerCredentials.createInsecure();
+server.bindAsync('127.0.0.1:0', credentials, (error, port) => {
   if (error) throw error;
-  console.log(JSON.stringify({ port }));
+  // SINK_WIRE: what comes by TCP is counted on its way, TLS and HTTP/2 included.
+  if (!process.env.SINK_WIRE) {
+    console.log(JSON.stringify({ port }));
+    return;
+  }
+  const wire = createServer((agent) => {
+    const inner = connect(port, '127.0.0.1');
+    agent.on('data', (bytes) => {
+      counted.wireBytes += bytes.length;
+    });
+    agent.pipe(inner);
+    inner.pipe(agent);
+    for (const socket of [agent, inner]) socket.on('error', () => {});
+  });
+  wire.listen(0, '127.0.0.1', () => console.log(JSON.stringify({ port: wire.address().port })));
 });
 process.on('SIGTERM', () => {
   console.log(JSON.stringify(counted));

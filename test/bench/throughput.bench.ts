@@ -1,9 +1,9 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { json, linesOf, usage, waitForLine } from './agent-process.ts';
 
 /**
  * A paced ladder of opens through the whole agent to an acknowledging peer: what was delivered, what was lost (each
@@ -13,7 +13,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 const RATES = (process.env['RATES'] ?? '10000,50000,100000,150000,200000,0').split(',').map(Number);
 const SECONDS = Number(process.env['SECONDS'] ?? 6);
 const ROOT = join(import.meta.dirname, '../..');
-const TICKS_PER_SECOND = 100;
 /** As package.json and the image start it: little is allocated, so a small nursery costs nothing and saves memory. */
 const NODE_FLAGS = ['--max-semi-space-size=4'];
 
@@ -34,35 +33,6 @@ beforeAll(() => {
   execFileSync('cc', ['-static', '-O2', '-o', pace, join(import.meta.dirname, 'pace.c')]);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-const linesOf = (child: ChildProcess, stream: 'stdout' | 'stderr') => {
-  const input = child[stream];
-  if (input === null) throw new Error('not piped');
-  return createInterface({ input })[Symbol.asyncIterator]();
-};
-const json = async (lines: AsyncIterator<string>): Promise<Record<string, unknown>> =>
-  JSON.parse((await lines.next()).value) as Record<string, unknown>;
-
-/** User and system time of a process in seconds, and its resident memory in MB (proc(5)). */
-function usage(pid: number): { cpu: number; rss: number; peak: number } {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const kilobytes = (key: string) => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
-  return {
-    cpu: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
-    rss: kilobytes('VmRSS') / 1024,
-    peak: kilobytes('VmHWM') / 1024,
-  };
-}
-
-async function waitForLine(lines: AsyncIterator<string>, found: (line: string) => boolean): Promise<string> {
-  for (;;) {
-    const { value, done } = await lines.next();
-    if (done) throw new Error('the agent ended');
-    if (found(value)) return value;
-  }
-}
 
 interface KindCounts {
   readonly seen: number;

@@ -76,6 +76,12 @@ describe('the flags of kerntap agent', () => {
     expect(parse('--standalone', '--collector-tls')?.tls).toBeUndefined();
   });
 
+  it('compresses the stream where that is said', () => {
+    expect(parse('--collector', 'c:1')?.settings.collector.compression).toBe('none');
+    expect(parse('--collector', 'c:1', '--compression', 'gzip')?.settings.collector.compression).toBe('gzip');
+    expect(refusal('--collector', 'c:1', '--compression', 'zstd')).toMatch(/not one of none, gzip/);
+  });
+
   it('takes kinds by name and by family', () => {
     const { probes } = parse('--standalone', '--kinds', 'file.open,process')?.settings ?? {};
     const on = Object.entries(probes ?? {}).filter(([name, state]) => name !== 'socket.unix' && state !== 'off');

@@ -8,7 +8,7 @@ import { BatchEncoder } from '../../../src/stream/encoder.ts';
 import { Endpoints } from '../../../src/stream/endpoints.ts';
 import { ProcessTable } from '../../../src/stream/processes.ts';
 import { drainBuffer, kernelPath, makeFile, makeHead, recordBytes } from '../../records.ts';
-import { acknowledge, type Behaviour, CollectorDouble, until } from './collector-double.ts';
+import { acknowledge, type Behaviour, CollectorDouble, type Seen, until } from './collector-double.ts';
 
 const RUN = Buffer.alloc(16, 7);
 const HOST = makeWorkload({ cgroupId: 77n, cgroupPath: '/', state: 'host', reason: '' });
@@ -188,6 +188,28 @@ describe('PublishClient', () => {
     expect(logged.filter((line) => line.includes('"code":8,"reason":"quota"'))).toHaveLength(2);
   });
 
+  it.each(Array.from({ length: 17 }, (_, code) => code))(
+    'delivers every event though streams end with status %i, before an acknowledgement and after one',
+    async (code) => {
+      let left = 4;
+      const { collector, client, send } = await rig((seen, index) => {
+        if (left === 0 || (index === 0 && left % 2 === 0)) {
+          acknowledge(seen, index);
+          return;
+        }
+        left--;
+        if (code === 0) seen.call.end();
+        else seen.call.emit('error', Object.assign(new Error('no'), { code, details: `status ${code}` }));
+      });
+      for (let i = 0; i < 10; i++) send();
+      await until(() => client.depth.batches === 0);
+      expect(left).toBe(0);
+      expect(sequences(collector)).toEqual(upTo(30));
+      expect(total(client.confirmed)).toBe(30);
+      expect(client.losses()).toEqual([]);
+    },
+  );
+
   it('counts a refused batch by kind and goes on', async () => {
     const { collector, client, send } = await rig((seen, index) => {
       const rejected = index === 1 ? [{ streamSeq: 2n, reason: 'poison' }] : [];
@@ -292,6 +314,24 @@ describe('PublishClient', () => {
     await until(() => client.depth.batches === 0);
     expect(largest).toBeGreaterThan(0);
     expect(sequences(collector)).toEqual(upTo(150 * 14 + 3));
+  });
+
+  it('never uses a buffer again that is still being written, though the collector has confirmed it unread', async () => {
+    const { collector, client, send } = await rig(({ call }) => void call.pause());
+    // grpc-js takes sixteen messages at a time, and HTTP/2 only part of them while nobody reads.
+    for (let i = 0; i < 40; i++) send(14, 4000);
+    await until(() => collector.batches.length === 1);
+    const { call } = collector.streams[0] as Seen;
+    call.write({ ackedStreamSeq: 15n });
+    await until(() => client.depth.batches === 25);
+    // These would take the buffers of the first ones, had they been given back.
+    for (let i = 0; i < 40; i++) send(14, 4000);
+    collector.behaviour = acknowledge;
+    call.resume();
+    await until(() => collector.batches.length >= 80);
+    // Reads the inode of each event, which tells its sequence.
+    expect(sequences(collector)).toEqual(upTo(80 * 14));
+    expect(collector.streams).toHaveLength(1);
   });
 
   it('half-closes now and then, awaits the last acknowledgements and goes on with a new stream', async () => {
