@@ -15,10 +15,10 @@ INLINE void names_read(char *str, u64 user, u16 *len, u8 *source, u8 *state)
 	*state = n > 0 && name_goes_on(user, n - 1) ? KT_PATH_TRUNCATED : 0;
 }
 
-/* Is the thread the agent's? Then its calls are not worth remembering. */
-INLINE int is_self(struct kt_config *cfg)
+/* Is the thread the agent's? Then its calls are not worth remembering. `id`: its pid_tgid. */
+INLINE int is_self(struct kt_config *cfg, u64 id)
 {
-	return cfg->self_tgid && cfg->self_tgid == (u32)(bpf_get_current_pid_tgid() >> 32);
+	return cfg->self_tgid && cfg->self_tgid == (u32)(id >> 32);
 }
 
 INLINE void names__enter(u32 kind, s32 dfd, u64 user, u32 flags, u32 mode)
@@ -28,7 +28,10 @@ INLINE void names__enter(u32 kind, s32 dfd, u64 user, u32 flags, u32 mode)
 	struct kt_names *names;
 	struct kt_slot *slot;
 
-	if (!cfg || is_self(cfg) || !(cfg->enabled_kinds & (1u << kind)))
+	if (!cfg || is_self(cfg, id) || !(cfg->enabled_kinds & (1u << kind)))
+		return;
+	/* rmdir comes as an unlink that is none: its exit knows by what is remembered */
+	if (!(kind == KT_FILE_UNLINK && flags & AT_REMOVEDIR) && !is_wanted(cfg, kind))
 		return;
 	slot = slot_claim();
 	if (!slot)
@@ -69,7 +72,7 @@ INLINE void rename__enter(s32 dfd, u64 user, s32 dfd2, u64 user2, u32 flags)
 	struct kt_names2 *names;
 	struct kt_slot *slot;
 
-	if (!cfg || is_self(cfg) || !(cfg->enabled_kinds & (1u << KT_FILE_RENAME)))
+	if (!cfg || is_self(cfg, id) || !(cfg->enabled_kinds & (1u << KT_FILE_RENAME)) || !is_wanted(cfg, KT_FILE_RENAME))
 		return;
 	slot = slot_claim();
 	if (!slot)

@@ -284,13 +284,38 @@ shed:
 }
 
 /*
- * Counts the act as seen and decides by the policy of its cgroup, before anything else is read. Returns 1 if wanted.
- * Sampling is by process, so that a kept process is complete: `key` is its start time.
+ * What a cgroup's policy says of a kind: 0 wanted, with its weight; else the reason why not. Sampling is by process, so
+ * that a kept process is complete: `key` is its start time, or where `task` is given that task's, read only if it is
+ * asked for.
  */
-INLINE int admit_cgroup(struct kt_act *act, u32 kind, u64 cgroup_id, u64 key)
+INLINE u32 policy_refuses(struct kt_config *cfg, u32 bit, u64 cgroup_id, u64 key, const void *task, u32 *weight)
 {
 	struct kt_policy *policy;
-	u32 bit = 1u << (kind & 31);
+
+	if (!cfg->policies)
+		return 0;
+	policy = bpf_map_lookup_elem(&kt_policies, &cgroup_id);
+	if (!policy)
+		return 0;
+	if (policy->off & bit)
+		return KT_FILTERED;
+	if (policy->sample & bit && policy->sample_n > 1) {
+		if (task)
+			key = RD(task_struct, RD(task_struct, task, group_leader), start_boottime);
+		/* Fibonacci hashing: start times alone are not fair in their low bits */
+		if (((key * 0x9E3779B97F4A7C15ull) >> 32) % policy->sample_n)
+			return KT_SAMPLED;
+		*weight = policy->sample_n;
+	}
+	return 0;
+}
+
+/*
+ * Counts the act as seen and decides by the policy of its cgroup, before anything else is read. Returns 1 if wanted.
+ */
+INLINE int admit_by(struct kt_act *act, u32 kind, u64 cgroup_id, u64 key, const void *task)
+{
+	u32 bit = 1u << (kind & 31), why;
 
 	act->kind = kind;
 	act->weight = 1;
@@ -304,26 +329,34 @@ INLINE int admit_cgroup(struct kt_act *act, u32 kind, u64 cgroup_id, u64 key)
 		count(act->counts, KT_FILTERED);
 		return 0;
 	}
-	if (act->cfg->policies) {
-		policy = bpf_map_lookup_elem(&kt_policies, &cgroup_id);
-		if (policy && policy->off & bit) {
-			count(act->counts, KT_FILTERED);
-			return 0;
-		}
-		if (policy && policy->sample & bit && policy->sample_n > 1) {
-			/* Fibonacci hashing: start times alone are not fair in their low bits */
-			if (((key * 0x9E3779B97F4A7C15ull) >> 32) % policy->sample_n) {
-				count(act->counts, KT_SAMPLED);
-				return 0;
-			}
-			act->weight = policy->sample_n;
-		}
+	why = policy_refuses(act->cfg, bit, cgroup_id, key, task, &act->weight);
+	if (why) {
+		count(act->counts, why);
+		return 0;
 	}
 	/* an open still has to pass its mode, which costs a path: it asks for itself */
 	return kind == KT_FILE_OPEN || within_budget(act);
 }
 
-/* The same for the running task. `exclude_self`: file and socket acts of the agent are not events. */
+/* For acts that are no running task's: `key` is what they are sampled by. */
+INLINE int admit_cgroup(struct kt_act *act, u32 kind, u64 cgroup_id, u64 key)
+{
+	return admit_by(act, kind, cgroup_id, key, NULL);
+}
+
+/*
+ * Is a call that is being entered worth remembering? What is not wanted then costs no copy of its names. Where the policy
+ * changes before the exit, that makes up for the entry as for one that was missed.
+ */
+INLINE int is_wanted(struct kt_config *cfg, u32 kind)
+{
+	struct task_struct *task = current_task();
+	u32 weight;
+
+	return !policy_refuses(cfg, 1u << kind, task_cgroup_id(task), 0, task, &weight);
+}
+
+/* Admission of the running task's act. `exclude_self`: file and socket acts of the agent are not events. */
 INLINE int admit(struct kt_act *act, u32 kind, const void *task, int exclude_self)
 {
 	struct kt_config *cfg = config();
@@ -335,7 +368,7 @@ INLINE int admit(struct kt_act *act, u32 kind, const void *task, int exclude_sel
 		count(c, KT_SELF);
 		return 0;
 	}
-	return admit_cgroup(act, kind, task_cgroup_id(task), RD(task_struct, RD(task_struct, task, group_leader), start_boottime));
+	return admit_by(act, kind, task_cgroup_id(task), 0, task);
 }
 
 #endif

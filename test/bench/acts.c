@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The acts that the overhead benchmark times. One line a request on stdin ("<act> <count>"), one line back: nanoseconds
- * a repetition. Acts: open (open + close of a path of six components), connect (connect + accept + close, loopback),
- * exec (fork + exec + exit + wait), getppid (a system call that no probe is about).
+ * a repetition. Acts: open (open + close of a path of six components), chmod and rename of that file, connect (connect +
+ * accept + close, loopback), exec (fork + exec + exit + wait), getppid (a system call that no probe is about).
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static char path[256];
+static char path[256], other_path[264];
 static int listener;
 static struct sockaddr_in address = { .sin_family = AF_INET };
 
@@ -43,6 +43,19 @@ static void open_close(void)
 	if (fd < 0)
 		fail(path);
 	close(fd);
+}
+
+static void change_mode(void)
+{
+	if (syscall(SYS_chmod, path, 0600))
+		fail(path);
+}
+
+/* there and back: twice one repetition */
+static void rename_twice(void)
+{
+	if (syscall(SYS_rename, path, other_path) || syscall(SYS_rename, other_path, path))
+		fail(path);
 }
 
 static void connect_accept_close(void)
@@ -97,6 +110,7 @@ int main(int argc, char **argv)
 	mkdir(path, 0700);
 	strcat(path, "/file.txt");
 	close(open(path, O_CREAT | O_WRONLY, 0600));
+	snprintf(other_path, sizeof(other_path), "%s-2", path);
 	listener = socket(AF_INET, SOCK_STREAM, 0);
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 128) ||
@@ -105,6 +119,8 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	while (scanf("%31s %lu", act, &count) == 2) {
 		void (*run)(void) = !strcmp(act, "open") ? open_close :
+				    !strcmp(act, "chmod") ? change_mode :
+				    !strcmp(act, "rename") ? rename_twice :
 				    !strcmp(act, "connect") ? connect_accept_close :
 				    !strcmp(act, "exec") ? exec_exit : unrelated;
 		uint64_t start = now();

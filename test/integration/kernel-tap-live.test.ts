@@ -9,10 +9,13 @@ import {
   KT_ENTRY_EXEC,
   KT_ENTRY_HOST,
   KT_ENTRY_INIT,
+  KT_FILE_CHMOD,
   KT_FILE_OPEN,
+  KT_FILE_RENAME,
   KT_FILE_UNLINK,
   KT_FILTERED,
   KT_LOST_BUDGET,
+  KT_LOST_UNPAIRED,
   KT_PROCESS_EXEC,
   KT_PROCESS_IMAGE,
   KT_SELF,
@@ -224,6 +227,34 @@ describe('cgroups made while the tap runs', () => {
     expect(counterOf(tap, KT_FILE_OPEN, KT_FILTERED)).toBeGreaterThan(before);
     tap.setPolicy(id, undefined);
     expect(told()).toEqual({ inside: 1, outside: 1, execs: 1 });
+  });
+
+  test('acts of two halves are left out by a policy whole, counted, and whole again when it is gone', () => {
+    const kinds = [KT_FILE_RENAME, KT_FILE_CHMOD, KT_FILE_UNLINK];
+    const tap = openTap(...kinds);
+    const { path, id } = makeCgroup(`kerntap-halves-${process.pid}`);
+    const told = () => {
+      // A directory's removal is made of the same system call, and is no unlink.
+      inside(path, ': > a; mv a b; chmod 600 b; rm b; mkdir c; rmdir c');
+      const ours = drainAll(tap).filter(({ kind, cgroupId }) => kinds.includes(kind) && cgroupId === id);
+      return ours.map((one) => [one.kind, one.path.replace(/^.*\//, '')]);
+    };
+    const counted = (reason: number) => kinds.map((kind) => counterOf(tap, kind, reason));
+    const whole = [
+      [KT_FILE_RENAME, 'a'],
+      [KT_FILE_CHMOD, 'b'],
+      [KT_FILE_UNLINK, 'b'],
+    ];
+    expect(told()).toEqual(whole);
+    tap.setPolicy(id, { off: kinds, sample: [], n: 1 });
+    const before = counted(KT_FILTERED);
+    expect(told()).toEqual([]);
+    counted(KT_FILTERED).forEach((count, i) => {
+      expect(count).toBeGreaterThan(before[i] ?? 0n);
+    });
+    tap.setPolicy(id, undefined);
+    expect(told()).toEqual(whole);
+    expect(counted(KT_LOST_UNPAIRED)).toEqual([0n, 0n, 0n]);
   });
 
   test('over its budget a group loses files first, each counted, and no exec; another group loses nothing', () => {
