@@ -8,9 +8,10 @@ const repository = join(import.meta.dirname, '..', '..');
 /** Where the product stands in the machine. */
 export const productFolder = '/kerntap';
 
-/** The BPF objects and the addon. Throws where they were not built (`npm run build`). */
-export function nativeFiles(): Record<string, GuestFile> {
-  const build = join(repository, 'native', 'build');
+const nativeBuild = join(repository, 'native', 'build');
+
+/** The BPF objects and the addon, of this machine unless another build is named. Throws where they were not built. */
+export function nativeFiles(build = nativeBuild): Record<string, GuestFile> {
   const names = readdirSync(build).filter((name) => name.endsWith('.bpf.o') || name.endsWith('.node'));
   if (!names.includes('kerntap.node')) throw new Error(`${build}: no kerntap.node: npm run build`);
   return Object.fromEntries(
@@ -25,8 +26,8 @@ export function guestScript(name: string): { path: string; files: Record<string,
 }
 
 /** The whole product as it is installed: dist, proto, addon, objects, and the packages that it needs at run time. */
-export async function productFiles(): Promise<Record<string, GuestFile>> {
-  const files: Record<string, GuestFile> = { ...nativeFiles() };
+export async function productFiles(build = nativeBuild): Promise<Record<string, GuestFile>> {
+  const files: Record<string, GuestFile> = { ...nativeFiles(build) };
   const add = (path: string) => {
     files[`${productFolder}/${path}`] = { host: join(repository, path) };
   };

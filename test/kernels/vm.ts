@@ -1,11 +1,12 @@
 import { execFile, spawn } from 'node:child_process';
 import { constants } from 'node:fs';
-import { mkdtemp, readdir, readFile, realpath, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join, posix } from 'node:path';
+import { join, posix } from 'node:path';
 import { promisify } from 'node:util';
 import { type ArchiveEntry, DIRECTORY, PLAIN_FILE, PROGRAM, writeCpio } from './cpio.ts';
 import type { DebianKernel } from './debian-kernel.ts';
+import { type Machine, NATIVE } from './machine.ts';
 
 const run = promisify(execFile);
 const guestSources = join(import.meta.dirname, 'guest');
@@ -16,6 +17,8 @@ export type GuestFile = { readonly host: string } | { readonly text: string };
 
 export interface VmOptions {
   readonly kernel: DebianKernel;
+  /** Default: this machine's architecture. */
+  readonly machine?: Machine;
   /** Absolute path in the machine -> content. Shared libraries of programs among them come along by themselves. */
   readonly files?: Readonly<Record<string, GuestFile>>;
   /** argv of the one command; `node` and `with-caps` are there. */
@@ -67,16 +70,19 @@ export async function bootVm(options: VmOptions): Promise<VmResult> {
 const tail = (text: string) => text.slice(-4000);
 
 async function qemu(folder: string, initrd: string, options: VmOptions): Promise<number> {
-  const serial = ['console', 'stdout', 'result'].flatMap((port) => ['-serial', `file:${join(folder, port)}`]);
-  const append = `console=ttyS0 quiet loglevel=4 panic=-1 rdinit=/init tsc=unstable ${options.append ?? ''}`;
+  const { machine: { qemu, serial, ports, append } = NATIVE } = options;
+  const [command = '', ...board] = qemu;
+  const fixed = `console=${ports[0]} quiet loglevel=4 panic=-1 rdinit=/init ${append}`;
   const argv = [
-    ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', `${options.memoryMiB ?? 1024}M`],
-    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', ...serial],
-    ...['-kernel', options.kernel.image, '-initrd', initrd, '-append', append],
+    ...board,
+    ...['-accel', 'tcg,thread=multi', '-smp', '2', '-m', `${options.memoryMiB ?? 1024}M`],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+    ...serial([join(folder, 'console'), join(folder, 'stdout'), join(folder, 'result')]),
+    ...['-kernel', options.kernel.image, '-initrd', initrd, '-append', `${fixed} ${options.append ?? ''}`],
   ];
   const deadlineMs = options.deadlineMs ?? 120_000;
   const start = performance.now();
-  const machine = spawn('qemu-system-x86_64', argv, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const machine = spawn(command, argv, { stdio: ['ignore', 'ignore', 'pipe'] });
   let complaint = '';
   machine.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaint = tail(complaint + text);
@@ -100,9 +106,10 @@ async function qemu(folder: string, initrd: string, options: VmOptions): Promise
 
 /** Everything that the machine holds, parents before children. */
 async function archive(folder: string, options: VmOptions): Promise<ArchiveEntry[]> {
+  const { machine = NATIVE } = options;
   const init = join(folder, 'init');
   const withCaps = join(folder, 'with-caps');
-  await Promise.all([compile('init.c', init), compile('with-caps.c', withCaps)]);
+  await Promise.all([compile(machine, 'init.c', init), compile(machine, 'with-caps.c', withCaps)]);
   const files = new Map<string, ArchiveEntry>();
   const add = (path: string, mode: number, content: Exclude<ArchiveEntry['content'], undefined>) =>
     files.set(path, { path: path.slice(1), mode, content });
@@ -111,8 +118,8 @@ async function archive(folder: string, options: VmOptions): Promise<ArchiveEntry
   add('/run.argv', PLAIN_FILE, Buffer.from(options.command.map((word) => `${word}\0`).join('')));
   add('/etc/passwd', PLAIN_FILE, Buffer.from('root:x:0:0:root:/tmp:/bin/sh\n'));
   add('/usr/bin/with-caps', PROGRAM, { file: withCaps });
-  const programs = [await realpath(process.execPath)];
-  add('/usr/bin/node', PROGRAM, { file: process.execPath });
+  const programs: string[] = [];
+  add('/usr/bin/node', PROGRAM, { file: machine.node });
   for (const [path, file] of Object.entries(options.files ?? {})) {
     if ('text' in file) {
       add(path, PLAIN_FILE, Buffer.from(file.text));
@@ -123,7 +130,7 @@ async function archive(folder: string, options: VmOptions): Promise<ArchiveEntry
       if (mode & constants.S_IXUSR || host.endsWith('.node')) programs.push(host);
     }
   }
-  for (const library of await sharedLibraries(programs)) add(library, PROGRAM, { file: library });
+  for (const [path, file] of await machine.libraries(programs)) add(path, PROGRAM, { file });
 
   const folders = new Set<string>(['/dev', '/proc', '/sys', '/tmp']);
   for (const path of files.keys()) {
@@ -132,8 +139,11 @@ async function archive(folder: string, options: VmOptions): Promise<ArchiveEntry
   return [...[...folders].sort().map((path) => ({ path: path.slice(1), mode: DIRECTORY })), ...files.values()];
 }
 
-const compile = (source: string, target: string) =>
-  run('gcc', ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-o', target, join(guestSources, source)]);
+const compile = ({ cc: [cc = '', ...flags], ports }: Machine, source: string, target: string) => {
+  const names = ['CONSOLE', 'STDOUT', 'RESULT'].map((name, i) => `-D${name}="/dev/${ports[i]}"`);
+  const warnings = ['-Wall', '-Wextra', '-Werror'];
+  return run(cc, [...flags, '-static', '-O2', ...warnings, ...names, '-o', target, join(guestSources, source)]);
+};
 
 interface HostFile {
   readonly relative: string;
@@ -148,18 +158,4 @@ async function* walk(host: string, relative = ''): AsyncGenerator<HostFile> {
     return;
   }
   for (const name of await readdir(host)) yield* walk(join(host, name), posix.join(relative, name));
-}
-
-/** The dynamic loader and the libraries of these programs, by the paths under which the loader looks for them. */
-async function sharedLibraries(programs: readonly string[]): Promise<Set<string>> {
-  const libraries = new Set<string>();
-  for (const program of programs) {
-    // ldd fails for static programs and scripts: nothing to bring
-    const { stdout } = await run('ldd', [program]).catch(() => ({ stdout: '' }));
-    for (const line of stdout.split('\n')) {
-      const path = /(?:=> |^\s+)(\/\S+) \(0x/.exec(line)?.[1];
-      if (path) libraries.add(join(await realpath(dirname(path)).then(() => dirname(path)), posix.basename(path)));
-    }
-  }
-  return libraries;
 }

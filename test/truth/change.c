@@ -28,7 +28,7 @@ static void renames(int dir)
 	make_file("x1");
 	make_file("x2");
 	act();
-	long done = syscall(SYS_rename, "r1", joined(work_dir, "r2"));
+	long done = rename_call("r1", joined(work_dir, "r2"));
 	renamed("rename", joined(work_dir, "r1"), joined(work_dir, "r2"), 0, done);
 	act();
 	done = syscall(SYS_renameat, AT_FDCWD, "r2", dir, "r3");
@@ -40,13 +40,13 @@ static void renames(int dir)
 	done = syscall(SYS_renameat2, AT_FDCWD, "x1", AT_FDCWD, "x2", EXCHANGE);
 	renamed("renameat2-exchange", joined(work_dir, "x1"), joined(work_dir, "x2"), EXCHANGE, done);
 	act();
-	done = syscall(SYS_rename, "x1", "x2");
+	done = rename_call("x1", "x2");
 	renamed("rename-over", joined(work_dir, "x1"), joined(work_dir, "x2"), 0, done);
 	act();
-	done = syscall(SYS_rename, "sub2", "sub3");
+	done = rename_call("sub2", "sub3");
 	renamed("rename-directory", joined(work_dir, "sub2"), joined(work_dir, "sub3"), 0, done);
 	act();
-	done = syscall(SYS_rename, "link/under", "link/after");
+	done = rename_call("link/under", "link/after");
 	renamed("rename-through-symlink", joined(work_dir, "link/under"), joined(work_dir, "link/after"), 0, done);
 }
 
@@ -58,10 +58,10 @@ static void unlinks(int dir)
 	CHECK(mkdir("sub/gone", 0755));
 	CHECK(mkdir("gone2", 0755));
 	act();
-	long done = syscall(SYS_unlink, "u1");
+	long done = unlink_call("u1");
 	said_named("unlink", "file.unlink", joined(work_dir, "u1"), 0, NULL, 0, done);
 	act();
-	done = syscall(SYS_unlink, joined(work_dir, "u2"));
+	done = unlink_call(joined(work_dir, "u2"));
 	said_named("unlink-absolute", "file.unlink", joined(work_dir, "u2"), 0, NULL, 0, done);
 	act();
 	done = syscall(SYS_unlinkat, dir, "u3", 0);
@@ -70,7 +70,7 @@ static void unlinks(int dir)
 	CHECK(syscall(SYS_unlinkat, dir, "gone", AT_REMOVEDIR));
 	CHECK(rmdir("gone2"));
 	act();
-	done = syscall(SYS_unlink, "link");
+	done = unlink_call("link");
 	said_named("unlink-symlink", "file.unlink", joined(work_dir, "link"), 0, NULL, 0, done);
 }
 
@@ -90,10 +90,10 @@ static void modes(int dir)
 	make_file("m1");
 	make_file("sub/m2");
 	act();
-	long done = syscall(SYS_chmod, "m1", 0640);
+	long done = chmod_call("m1", 0640);
 	said_chmod("chmod", joined(work_dir, "m1"), 0640, done);
 	act();
-	done = syscall(SYS_chmod, joined(work_dir, "m1"), 04755);
+	done = chmod_call(joined(work_dir, "m1"), 04755);
 	said_chmod("chmod-setuid", joined(work_dir, "m1"), 04755, done);
 	act();
 	done = syscall(SYS_fchmodat, dir, "m2", 0600);

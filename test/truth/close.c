@@ -51,7 +51,7 @@ static void removed(void)
 	int fd = opened("open-8", "c", O_WRONLY);
 	CHECK(write(fd, "x", 1));
 	act();
-	long done = syscall(SYS_unlink, "c");
+	long done = unlink_call("c");
 	said_named("unlink-open", "file.unlink", joined(work_dir, "c"), 0, NULL, 0, done);
 	said_close("unlinked", fd, STATE_DELETED, 1);
 }

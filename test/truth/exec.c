@@ -208,7 +208,7 @@ static void unlinked(void)
 	int fd = said_open("unlinked-open", (int)syscall(SYS_openat, AT_FDCWD, "doomed", O_RDONLY | O_CLOEXEC), "doomed",
 			   O_RDONLY | O_CLOEXEC, 0);
 	act();
-	long done = syscall(SYS_unlink, "doomed");
+	long done = unlink_call("doomed");
 	said_named("unlinked-unlink", "file.unlink", joined(work_dir, "doomed"), 0, NULL, 0, done);
 	snprintf(name, sizeof(name), "/dev/fd/%d", fd);
 	struct expected e = { .act = "unlinked", .filename = name, .exe = joined(work_dir, "doomed"), .deleted = 1,

@@ -36,7 +36,7 @@ static void opens(void)
 	long fd = syscall(SYS_openat2, dir, "../plain", &how, sizeof(how));
 	said_named("openat2-exdev", "file.open", joined(joined(work_dir, "dir"), "../plain"), 0, "../plain", O_RDONLY, fd);
 	act();
-	fd = syscall(SYS_creat, "dir", 0600);
+	fd = creat_call("dir", 0600);
 	said_named("creat-eisdir", "file.open", joined(work_dir, "dir"), 0, "dir", O_CREAT | O_WRONLY | O_TRUNC, fd);
 
 	act();
@@ -82,13 +82,13 @@ static void long_names(void)
 static void changes(void)
 {
 	act();
-	long done = syscall(SYS_unlink, "missing");
+	long done = unlink_call("missing");
 	said_named("unlink-enoent", "file.unlink", joined(work_dir, "missing"), 0, NULL, 0, done);
 	act();
 	done = syscall(SYS_unlinkat, AT_FDCWD, "dir", 0);
 	said_named("unlink-eisdir", "file.unlink", joined(work_dir, "dir"), 0, NULL, 0, done);
 	act();
-	done = syscall(SYS_chmod, "missing", 0600);
+	done = chmod_call("missing", 0600);
 	line_start("chmod-enoent", "file.chmod");
 	say_string("path", joined(work_dir, "missing"));
 	say_number("path_state", 0);
@@ -102,7 +102,7 @@ static void changes(void)
 	say_number("result", result_of(done));
 	line_finish();
 	act();
-	done = syscall(SYS_rename, "missing", "other");
+	done = rename_call("missing", "other");
 	line_start("rename-enoent", "file.rename");
 	say_string("path", joined(work_dir, "missing"));
 	say_number("path_state", 0);
@@ -130,7 +130,7 @@ static void as_nobody(void)
 		CHECK(setresuid(65534, 65534, 65534));
 		failed_open("eacces", AT_FDCWD, work_dir, "secret", O_RDONLY);
 		act();
-		long done = syscall(SYS_chmod, "plain", 0777);
+		long done = chmod_call("plain", 0777);
 		line_start("chmod-eperm", "file.chmod");
 		say_string("path", joined(work_dir, "plain"));
 		say_number("path_state", 0);
@@ -138,7 +138,7 @@ static void as_nobody(void)
 		say_number("result", result_of(done));
 		line_finish();
 		act();
-		done = syscall(SYS_unlink, "plain");
+		done = unlink_call("plain");
 		said_named("unlink-eacces", "file.unlink", joined(work_dir, "plain"), 0, NULL, 0, done);
 		_exit(0);
 	}

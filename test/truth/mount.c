@@ -21,7 +21,7 @@ static void bind_mount(void)
 	act();
 	said_open("bind", (int)syscall(SYS_openat, AT_FDCWD, "target/in/file", O_RDONLY), "target/in/file", O_RDONLY, 0);
 	act();
-	long done = syscall(SYS_chmod, "target/in/file", 0600);
+	long done = chmod_call("target/in/file", 0600);
 	line_start("bind-chmod", "file.chmod");
 	say_string("path", joined(work_dir, "target/in/file"));
 	say_number("path_state", 0);
@@ -63,7 +63,7 @@ static void in_chroot(void)
 		said_named("chroot-enoent", "file.open", joined(work_dir, "jail/etc/shadow"), STATE_CHROOTED,
 			   "/etc/shadow", O_RDONLY, done);
 		act();
-		done = syscall(SYS_unlink, "/etc/passwd");
+		done = unlink_call("/etc/passwd");
 		said_named("chroot-unlink", "file.unlink", path, STATE_CHROOTED, NULL, 0, done);
 		_exit(0);
 	}
@@ -95,7 +95,7 @@ static void overlay(void)
 	fd = said_open("overlay-create", (int)syscall(SYS_openat, AT_FDCWD, "merged/n", O_CREAT | O_WRONLY, 0600),
 		       "merged/n", O_CREAT | O_WRONLY, 1);
 	act();
-	long done = syscall(SYS_rename, "merged/n", "merged/o");
+	long done = rename_call("merged/n", "merged/o");
 	line_start("overlay-rename", "file.rename");
 	say_string("path", joined(work_dir, "merged/n"));
 	say_number("path_state", 0);
@@ -104,7 +104,7 @@ static void overlay(void)
 	say_number("result", result_of(done));
 	line_finish();
 	act();
-	done = syscall(SYS_unlink, "merged/b");
+	done = unlink_call("merged/b");
 	said_named("overlay-unlink", "file.unlink", joined(work_dir, "merged/b"), 0, NULL, 0, done);
 }
 

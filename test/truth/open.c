@@ -13,7 +13,7 @@ static void plain(void)
 	const char *path = joined(work_dir, "plain");
 	make_file("plain");
 	act();
-	said_open("open-rdonly", (int)syscall(SYS_open, path, O_RDONLY), path, O_RDONLY, 0);
+	said_open("open-rdonly", (int)open_call(path, O_RDONLY, 0), path, O_RDONLY, 0);
 	act();
 	said_open("openat-rdonly-absolute", (int)syscall(SYS_openat, 12345, path, O_RDONLY), path, O_RDONLY, 0);
 	act();
@@ -22,7 +22,7 @@ static void plain(void)
 	said_open("openat-append", (int)syscall(SYS_openat, AT_FDCWD, "plain", O_RDWR | O_APPEND | O_CLOEXEC), "plain",
 		  O_RDWR | O_APPEND | O_CLOEXEC, 0);
 	act();
-	said_open("open-wronly-trunc", (int)syscall(SYS_open, "./plain", O_WRONLY | O_TRUNC), "./plain",
+	said_open("open-wronly-trunc", (int)open_call("./plain", O_WRONLY | O_TRUNC, 0), "./plain",
 		  O_WRONLY | O_TRUNC, 0);
 	struct open_how_arg how = { .flags = O_RDONLY, .resolve = 8 /* RESOLVE_BENEATH */ };
 	act();
@@ -32,7 +32,7 @@ static void plain(void)
 static void creating(void)
 {
 	act();
-	said_open("open-creat", (int)syscall(SYS_open, "new1", O_CREAT | O_WRONLY | O_EXCL, 0600), "new1",
+	said_open("open-creat", (int)open_call("new1", O_CREAT | O_WRONLY | O_EXCL, 0600), "new1",
 		  O_CREAT | O_WRONLY | O_EXCL, 1);
 	act();
 	said_open("openat-creat", (int)syscall(SYS_openat, AT_FDCWD, "new2", O_CREAT | O_RDWR, 0644), "new2",
@@ -41,9 +41,9 @@ static void creating(void)
 	said_open("openat-creat-existing", (int)syscall(SYS_openat, AT_FDCWD, "new2", O_CREAT | O_WRONLY, 0644), "new2",
 		  O_CREAT | O_WRONLY, 0);
 	act();
-	said_open("creat-new", (int)syscall(SYS_creat, "new3", 0644), "new3", O_CREAT | O_WRONLY | O_TRUNC, 1);
+	said_open("creat-new", (int)creat_call("new3", 0644), "new3", O_CREAT | O_WRONLY | O_TRUNC, 1);
 	act();
-	said_open("creat-existing", (int)syscall(SYS_creat, "new3", 0644), "new3", O_CREAT | O_WRONLY | O_TRUNC, 0);
+	said_open("creat-existing", (int)creat_call("new3", 0644), "new3", O_CREAT | O_WRONLY | O_TRUNC, 0);
 	struct open_how_arg how = { .flags = O_CREAT | O_WRONLY, .mode = 0604 };
 	act();
 	said_open("openat2-creat", (int)syscall(SYS_openat2, AT_FDCWD, "new4", &how, sizeof(how)), "new4",

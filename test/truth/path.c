@@ -15,7 +15,7 @@ static void names(void)
 	act();
 	said_open("name-255", (int)syscall(SYS_openat, AT_FDCWD, name, O_CREAT | O_WRONLY, 0644), name, O_CREAT | O_WRONLY, 1);
 	act();
-	long done = syscall(SYS_unlink, name);
+	long done = unlink_call(name);
 	said_named("unlink-255", "file.unlink", joined(work_dir, name), 0, NULL, 0, done);
 	for (int len = 30; len <= 42; len++) { /* around the kernel's inline name store */
 		char text[64], label[32];
@@ -97,7 +97,7 @@ static void resolved(const char *name, const char *top, size_t total, size_t ste
 	say_number("result", 0);
 	line_finish();
 	act();
-	long done = syscall(SYS_unlink, leaf);
+	long done = unlink_call(leaf);
 	snprintf(label, sizeof(label), "%s-unlink", name);
 	/* The directory and the name are told apart: each has a limit of its own. */
 	said_named(label, "file.unlink", path, strlen(path) - strlen(leaf) - 1 > 4096 ? STATE_TRUNCATED : 0, NULL, 0, done);
@@ -124,7 +124,7 @@ static void deleted(void)
 	act();
 	fd = said_open("doomed2", (int)syscall(SYS_openat, AT_FDCWD, "doomed2", O_RDONLY), "doomed2", O_RDONLY, 0);
 	act();
-	done = syscall(SYS_unlink, "doomed2");
+	done = unlink_call("doomed2");
 	said_named("unlink-doomed2", "file.unlink", joined(work_dir, "doomed2"), 0, NULL, 0, done);
 	char asked[64];
 	snprintf(asked, sizeof(asked), "/proc/self/fd/%d", fd);

@@ -30,6 +30,52 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The older calls, each a system call of its own where there is one: arm64 has only those that name a directory. */
+static inline long open_call(const char *path, int flags, mode_t mode)
+{
+#ifdef SYS_open
+	return syscall(SYS_open, path, flags, mode);
+#else
+	return syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+#endif
+}
+
+static inline long creat_call(const char *path, mode_t mode)
+{
+#ifdef SYS_creat
+	return syscall(SYS_creat, path, mode);
+#else
+	return open_call(path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+#endif
+}
+
+static inline long rename_call(const char *from, const char *to)
+{
+#ifdef SYS_rename
+	return syscall(SYS_rename, from, to);
+#else
+	return syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
+#endif
+}
+
+static inline long unlink_call(const char *path)
+{
+#ifdef SYS_unlink
+	return syscall(SYS_unlink, path);
+#else
+	return syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+#endif
+}
+
+static inline long chmod_call(const char *path, mode_t mode)
+{
+#ifdef SYS_chmod
+	return syscall(SYS_chmod, path, mode);
+#else
+	return syscall(SYS_fchmodat, AT_FDCWD, path, mode);
+#endif
+}
+
 struct line {
 	char *text;
 	size_t len, cap;

@@ -72,9 +72,9 @@ int main(void)
 	mount_at("tmpfs", "/tmp");
 	loopback_up();
 
-	dup2(open_port("/dev/ttyS0"), 2);
-	out = open_port("/dev/ttyS1");
-	result = open_port("/dev/ttyS2");
+	dup2(open_port(CONSOLE), 2);
+	out = open_port(STDOUT);
+	result = open_port(RESULT);
 	int fd = open("/run.argv", O_RDONLY);
 	len = read(fd, text, sizeof(text) - 1);
 	close(fd);

@@ -1,14 +1,15 @@
 // truth.mjs SETTINGS PROGRAM...: runs the agent with everything on and its own collector, then programs of test/truth one
 // after the other, and prints one line of JSON for each thing: {act} as a program said it, {row} as the collector wrote
 // it for a process of these programs, {ledger} as the agent left it, {doctor} with what the doctor says there.
-// SETTINGS is JSON: {paranoid: value of kernel.perf_event_paranoid, caps: what the agent and the doctor may do}.
+// SETTINGS is JSON: {paranoid: value of kernel.perf_event_paranoid, caps: what the agent and the doctor may do, commands:
+// arguments of kerntap that are tried first, told as {ran: {code, stdout}}}.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const [settings = '{}', ...programs] = process.argv.slice(2);
-const { paranoid, caps } = JSON.parse(settings);
+const { paranoid, caps, commands = [] } = JSON.parse(settings);
 const main = '/kerntap/dist/src/cli/main.js';
 const events = '/tmp/events';
 const logFile = '/tmp/agent.log';
@@ -17,6 +18,14 @@ const tell = (thing) => console.log(JSON.stringify(thing));
 
 writeFileSync('/proc/sys/kernel/perf_event_paranoid', String(paranoid));
 const confined = (...argv) => ['with-caps', [caps, 'node', main, ...argv]];
+
+for (const command of commands) {
+  const { status, stdout } = spawnSync('node', [main, ...command], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  tell({ ran: { code: status, stdout } });
+}
 
 const doctor = spawnSync(...confined('doctor', '--json'), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 tell({ doctor: { code: doctor.status, ...JSON.parse(doctor.stdout || '{}') } });
