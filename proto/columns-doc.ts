@@ -17,8 +17,8 @@ export function eventReference(): string {
 <!-- Made from proto/ by \`node dist/proto/columns-doc.js > docs/events.md\`; a test compares them. -->
 
 One event is one flat row: a line of NDJSON in the collector's files
-(\`kind=<kind>/cluster=<cluster>/dt=<day>/hour=<hour>/<node>-<run>-<sequence>.ndjson\`, by the event's time in UTC) and on
-the agent's stdout. Names are OpenTelemetry's where it has one, with dots as underscores.
+(\`kind=<kind>/cluster=<cluster>/dt=<day>/hour=<hour>/<node>-<run>-<sequence>.ndjson\`, by the event's time in UTC; with more
+than 16 agents at a collector, rows of many share \`many-<collector's start>-<number>.ndjson\`) and on the agent's stdout. Names are OpenTelemetry's where it has one, with dots as underscores.
 
 - Columns of a kind keep their names, types and order. One that is not known or does not apply is left out of the line: read an
   absent column as null (with the columns given, every reader does: docs/hunts). Nothing is guessed.

@@ -36,6 +36,8 @@ export interface EventRow {
   row(): Row;
   /** The same as a line of NDJSON without its newline: as toLine(row()), but cheaper. */
   line(): string;
+  /** line() in pieces, for writers of many: what rows of a batch share is there as bytes, made once. */
+  pieces(): readonly (string | SharedText)[];
   /** For writers of other formats. */
   readonly parts: RowParts;
 }
@@ -61,11 +63,32 @@ export interface RefusedEvent {
   readonly refused: string;
 }
 
+/** A piece that many lines have. */
+export class SharedText {
+  readonly text: string;
+  #bytes: Buffer | undefined;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  get length(): number {
+    return this.text.length;
+  }
+
+  /** UTF-8. */
+  get bytes(): Buffer {
+    this.#bytes ??= Buffer.from(this.text);
+    return this.#bytes;
+  }
+}
+
 interface ActorRows {
   readonly process: Process | null;
   readonly workload: Workload | null;
-  actorJson: string | null;
-  imageJson: string | null;
+  /** Columns of ACTOR; then the same and those of IMAGE. */
+  actorText: SharedText | null;
+  wholeText: SharedText | null;
 }
 
 interface BatchFrame {
@@ -73,7 +96,7 @@ interface BatchFrame {
   readonly run: string;
   readonly ingestTime: string | null;
   readonly wallOffsetNs: bigint;
-  readonly originJson: string;
+  readonly originText: SharedText;
   readonly communityIdSeed: number | null;
 }
 
@@ -138,20 +161,28 @@ class BatchEvent implements EventRow {
   }
 
   line(): string {
-    let json = `{${fragment(HEAD, this.#head()).slice(1)}${this.#frame.originJson}`;
-    if (!this.#shape.own) {
-      const actor = this.#actor;
-      actor.actorJson ??= fragment(ACTOR, actor);
-      json += actor.actorJson;
-      if (this.kind !== 'process.exec') {
-        actor.imageJson ??= fragment(IMAGE, actor);
-        json += actor.imageJson;
-      }
-      json += fragment(CAPTURE, { event: this.#event, process: actor.process });
+    let json = '';
+    for (const piece of this.pieces()) json += typeof piece === 'string' ? piece : piece.text;
+    return json;
+  }
+
+  pieces(): readonly (string | SharedText)[] {
+    const head = `{${fragment(HEAD, this.#head()).slice(1)}`;
+    let own = fragment(this.#shape.columns, this.#source);
+    if (this.#shape.flow) own += fragment(FLOW, this.#flow());
+    if (this.#shape.own) return [head, this.#frame.originText, `${own}}`];
+    const capture = fragment(CAPTURE, { event: this.#event, process: this.#actor.process });
+    return [head, this.#frame.originText, this.#actorText(), `${capture}${own}}`];
+  }
+
+  #actorText(): SharedText {
+    const actor = this.#actor;
+    if (this.kind === 'process.exec') {
+      actor.actorText ??= new SharedText(fragment(ACTOR, actor));
+      return actor.actorText;
     }
-    json += fragment(this.#shape.columns, this.#source);
-    if (this.#shape.flow) json += fragment(FLOW, this.#flow());
-    return `${json}}`;
+    actor.wholeText ??= new SharedText(fragment(ACTOR, actor) + fragment(IMAGE, actor));
+    return actor.wholeText;
   }
 }
 
@@ -168,12 +199,12 @@ function addressesOf(body: object): boolean {
   return isAddress(local ?? null) && isAddress(remote ?? null) && isAddress(asked ?? null);
 }
 
-const NOBODY: ActorRows = { process: null, workload: null, actorJson: null, imageJson: null };
+const NOBODY: ActorRows = { process: null, workload: null, actorText: null, wholeText: null };
 
 function actorsOf(batch: Batch): (ActorRows | string)[] {
   return batch.processes.map((process) => {
     if (process.workload > batch.workloads.length) return 'workload index out of range';
-    return { process, workload: batch.workloads[process.workload - 1] ?? null, actorJson: null, imageJson: null };
+    return { process, workload: batch.workloads[process.workload - 1] ?? null, actorText: null, wholeText: null };
   });
 }
 
@@ -196,7 +227,12 @@ export function* rowsOf(
     run,
     ingestTime: ingestTimeMs === null ? null : rfc3339(BigInt(Math.trunc(ingestTimeMs)) * 1_000_000n),
   };
-  const frame = { ...origin, wallOffsetNs: batch.wallOffsetNs, originJson: fragment(ORIGIN, origin), communityIdSeed };
+  const frame = {
+    ...origin,
+    wallOffsetNs: batch.wallOffsetNs,
+    originText: new SharedText(fragment(ORIGIN, origin)),
+    communityIdSeed,
+  };
   const actors = actorsOf(batch);
   let timeNs = batch.baseTimeNs + batch.wallOffsetNs;
   let seq = batch.firstSeq - 1n;

@@ -64,7 +64,8 @@ const HELP = `Usage: kerntap collector [FLAGS]
        kerntap collector cat [FLAGS]    prints what was written; see its --help
 
 Receives events of agents by gRPC and writes them as NDJSON, one flat row per event, to
-OUT/kind=<kind>/cluster=<name>/dt=<day>/hour=<hour>/<node>-<run>-<sequence>.ndjson (.tmp until complete).
+OUT/kind=<kind>/cluster=<name>/dt=<day>/hour=<hour>/<node>-<run>-<sequence>.ndjson (.tmp until complete); with more than
+16 agents rows of many share many-<start>-<number>.ndjson.
 What it acknowledges is synced to the disk. A summary and its log go to stderr.
 
 Flags (defaults in brackets):

@@ -2,6 +2,9 @@ import { access, constants, type FileHandle, open, rename } from 'node:fs/promis
 import { dirname } from 'node:path';
 import { FILE_MODE, makeFolder, syncFolder } from './durable-folder.ts';
 
+/** A line in pieces: text, or what it shares with others as UTF-8. */
+export type Line = readonly (string | { readonly length: number; readonly bytes: Buffer })[];
+
 /** Files that are still written end in this. */
 export const UNFINISHED = '.tmp';
 
@@ -40,7 +43,7 @@ export async function freePath(base: string, ignoreUnfinished: boolean): Promise
  * written.
  */
 export class EventFile {
-  /** Where it belongs: rows of one kind, hour, node and run share a key. */
+  /** Where it belongs: rows of one kind, hour, and of one node and run or of many, share a key. */
   readonly key: string;
   /** Path without .ndjson. */
   readonly base: string;
@@ -74,17 +77,21 @@ export class EventFile {
     return this.#writingBytes === 0 && this.#fullBytes === 0 && this.#used === 0;
   }
 
-  /** Takes a line without its newline; returns its bytes. Copied at once: a line is a rope that would burden the heap. */
-  append(line: string): number {
-    const most = line.length * 3 + 1;
+  /** Takes a line without its newline, in pieces; returns its bytes. Copied at once: text is a rope that would burden the heap. */
+  append(line: Line): number {
+    let most = 1;
+    for (const piece of line) most += piece.length * 3;
     if (this.#chunk.length - this.#used < most) {
       this.#seal();
       this.#chunk = Buffer.allocUnsafeSlow(Math.max(most, Math.min(Math.max(this.#fullBytes, CHUNK_MIN), CHUNK_MAX)));
     }
-    const bytes = this.#chunk.write(line, this.#used);
-    this.#chunk[this.#used + bytes] = NEWLINE;
-    this.#used += bytes + 1;
-    return bytes + 1;
+    const start = this.#used;
+    for (const piece of line) {
+      if (typeof piece === 'string') this.#used += this.#chunk.write(piece, this.#used);
+      else this.#used += piece.bytes.copy(this.#chunk, this.#used);
+    }
+    this.#chunk[this.#used++] = NEWLINE;
+    return this.#used - start;
   }
 
   #seal(): void {

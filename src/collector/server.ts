@@ -8,6 +8,7 @@ import { type Listener, listenPlain, listenTls, type ServerTls } from './listene
 import { Retention, type RetentionOptions } from './retention.ts';
 import { type PublishCall, Session } from './session.ts';
 import { EventStore, type StoreOptions } from './store.ts';
+import { Turns } from './turns.ts';
 
 export type { CollectorStats } from './counters.ts';
 
@@ -47,6 +48,7 @@ export const DEFAULTS: Omit<StoreOptions, 'out'> &
   idleMs: 60_000,
   commitMs: 25,
   maxFiles: 1024,
+  shareAbove: 16,
   maxBuffered: 64 << 20,
   retryMs: 250,
   retainBytes: 0,
@@ -87,7 +89,7 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   const sessions = new Set<Session>();
   const complaints = new Complaints(log);
   const { communityIdSeed } = settings;
-  const parts = { store, counters, admission, complaints, communityIdSeed, log };
+  const parts = { store, counters, admission, complaints, turns: new Turns(), communityIdSeed, log };
   const server = new Server(tls === undefined ? CHANNEL : { ...CHANNEL, ...CERTIFIED_CHANNEL });
   server.addService(EVENT_COLLECTOR, {
     Publish: (call: PublishCall) => {

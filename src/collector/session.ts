@@ -13,8 +13,10 @@ import { Acks } from './acks.ts';
 import type { Admission, Guest } from './admission.ts';
 import type { Complaints } from './complaints.ts';
 import type { Counters } from './counters.ts';
+import type { Line } from './event-file.ts';
 import { batchNode, PoisonBatch, ProtocolError, readHello, runName } from './peer.ts';
 import type { EventStore, RunWriter } from './store.ts';
+import type { Turns } from './turns.ts';
 
 export type PublishCall = ServerDuplexStream<Buffer, Sparse<PublishResponse>>;
 
@@ -35,6 +37,7 @@ export interface SessionParts {
   readonly counters: Counters;
   readonly admission: Admission;
   readonly complaints: Complaints;
+  readonly turns: Turns;
   readonly communityIdSeed: number;
   readonly log: Logger;
 }
@@ -57,6 +60,7 @@ export class Session {
   readonly #communityIdSeed: number;
   readonly #admission: Admission;
   readonly #complain: Complaints;
+  readonly #turns: Turns;
   readonly #log: Logger;
   readonly #acks: Acks;
   readonly #helloTimer: NodeJS.Timeout;
@@ -67,7 +71,11 @@ export class Session {
   #complaints = 0;
   #working: Promise<void> = Promise.resolve();
 
-  constructor(call: PublishCall, { store, counters, admission, complaints, communityIdSeed, log }: SessionParts) {
+  constructor(
+    call: PublishCall,
+    { store, counters, admission, complaints, turns, communityIdSeed, log }: SessionParts,
+  ) {
+    this.#turns = turns;
     this.#call = call;
     this.#admission = admission;
     this.#complain = complaints;
@@ -128,19 +136,28 @@ export class Session {
       this.#peer = this.#greet(frame);
       return;
     }
-    let events = 0;
-    try {
-      const batch = this.#read(frame);
-      if (batch === null) return;
-      events = batch.events.length;
-      await this.#write(batch, this.#peer);
-    } catch (error) {
-      if (!(error instanceof PoisonBatch)) throw error;
-      this.#reject(error);
-    }
+    const peer = this.#peer;
+    const events = await this.#turns.take(() => this.#decodeAndWrite(frame, peer));
+    if (events === null) return;
     this.#acks.taken(frame.length, this.#store.durable()).catch((error: unknown) => this.#fail(error));
     if (!this.#stopping) await this.#acks.room();
     await this.#payOff(frame.length, events);
+  }
+
+  /** Resolves to how many events the batch had; null: it was none. */
+  async #decodeAndWrite(frame: Buffer, peer: Peer): Promise<number | null> {
+    // It may have ended while it waited for its turn: what is not confirmed comes again.
+    if (this.#over) return null;
+    try {
+      const batch = this.#read(frame);
+      if (batch === null) return null;
+      await this.#write(batch, peer);
+      return batch.events.length;
+    } catch (error) {
+      if (!(error instanceof PoisonBatch)) throw error;
+      this.#reject(error);
+      return 0;
+    }
   }
 
   /** What was sent is taken and confirmed; over its quota a client is not read further for a while. */
@@ -205,8 +222,8 @@ export class Session {
         refuse(event.refused);
         continue;
       }
-      const line = event.line();
-      if (line.length > LINE_CHARS_MAX) {
+      const line = event.pieces();
+      if (charsOf(line) > LINE_CHARS_MAX) {
         refuse('row above 1 MiB');
         continue;
       }
@@ -254,4 +271,10 @@ export class Session {
     else this.#call.emit('error', { code, details });
     this.#call.resume();
   }
+}
+
+function charsOf(line: Line): number {
+  let chars = 0;
+  for (const { length } of line) chars += length;
+  return chars;
 }

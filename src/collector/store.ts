@@ -1,9 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Counters } from './counters.ts';
 import { makeFolder } from './durable-folder.ts';
-import { EventFile } from './event-file.ts';
+import { EventFile, type Line } from './event-file.ts';
 import { lockFolder } from './folder-lock.ts';
 import { type CommitOptions, GroupCommit } from './group-commit.ts';
 import { inParallel } from './parallel.ts';
@@ -21,6 +22,11 @@ export interface StoreOptions extends CommitOptions {
   readonly idleMs: number;
   /** Files that are written at a time; beyond, the longest untouched are finished. */
   readonly maxFiles: number;
+  /**
+   * Up to so many streams each run has files of its own. With more, what is begun is shared: a disk syncs some hundred files
+   * a second, and readers of a lake want few large ones.
+   */
+  readonly shareAbove: number;
   /** Bytes of rows in memory. */
   readonly maxBuffered: number;
 }
@@ -28,8 +34,11 @@ export interface StoreOptions extends CommitOptions {
 /** Rows of one run of one agent, on their way to files. */
 export interface RunWriter {
   /** `line` without its newline. The caller asks `hasRoom` before. */
-  append(kind: string, timeNs: bigint, seq: bigint, line: string): void;
+  append(kind: string, timeNs: bigint, seq: bigint, line: Line): void;
 }
+
+/** Name of files that runs share, in the place of node and run: with the collector's own start and a count of them. */
+const SHARED = 'many';
 
 /** Partitioned files of rows. While the disk fails, `hasRoom` is false and no `durable()` resolves. */
 export class EventStore {
@@ -43,6 +52,8 @@ export class EventStore {
   readonly #retired = new Set<EventFile>();
   readonly #commit: GroupCommit;
   readonly #ticker: NodeJS.Timeout;
+  readonly #start = randomBytes(16).toString('hex');
+  #sharedFiles = 0;
 
   private constructor(out: string, options: StoreOptions, counters: Counters, log: Logger, unlock: () => void) {
     this.out = out;
@@ -130,16 +141,25 @@ export class EventStore {
   }
 
   #file(folder: string, name: string, seq: bigint): EventFile {
-    const key = `${folder}/${name}`;
-    const known = this.#files.get(key);
+    const own = `${folder}/${name}`;
+    const known = this.#files.get(own);
     if (known !== undefined) return known;
-    const file = new EventFile(key, join(this.out, `${key}-${seq}`), Date.now());
+    return this.#counters.streams > this.#options.shareAbove ? this.#shared(folder) : this.#open(own, `${own}-${seq}`);
+  }
+
+  #shared(folder: string): EventFile {
+    const key = `${folder}/${SHARED}`;
+    return this.#files.get(key) ?? this.#open(key, `${key}-${this.#start}-${++this.#sharedFiles}`);
+  }
+
+  #open(key: string, base: string): EventFile {
+    const file = new EventFile(key, join(this.out, base), Date.now());
     this.#files.set(key, file);
     this.#countFiles();
     return file;
   }
 
-  #append(file: EventFile, line: string): void {
+  #append(file: EventFile, line: Line): void {
     this.#commit.add(file, file.append(line));
     file.touchedMs = Date.now();
     if (file.size >= this.#options.rotateBytes) this.#retire(file);

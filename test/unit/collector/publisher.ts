@@ -68,7 +68,8 @@ export class Publisher {
   readonly #waiters = new Set<() => void>();
 
   constructor(address: string) {
-    this.client = new Client(address, credentials.createInsecure());
+    // A connection of its own: agents are on machines of their own.
+    this.client = new Client(address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
     const { path, requestSerialize, responseDeserialize } = EVENT_COLLECTOR.Publish;
     this.stream = this.client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
     this.stream.on('data', (response: PublishResponse) => {
