@@ -3,14 +3,22 @@ import { constants } from 'node:os';
 import type { Path } from './messages.ts';
 import type { Cell } from './ndjson.ts';
 
-/** What a column holds in JSON. `integer` may exceed 2^53: read it as a 64-bit number. */
-export type ColumnType = 'string' | 'integer' | 'boolean' | 'strings' | 'map' | 'objects';
+/**
+ * What a column holds in JSON. `integer` may exceed 2^53: read it as a signed 64-bit number; `unsigned` may exceed 2^63.
+ */
+export type ColumnType = 'string' | 'integer' | 'unsigned' | 'boolean' | 'strings' | 'map' | 'objects';
 
-/** One column of a table: `read` takes it from the decoded message `Source`; null where it is not known. */
-export interface Column<Source> {
+/** One column as its readers see it. */
+export interface ColumnInfo {
   readonly name: string;
   readonly type: ColumnType;
   readonly doc: string;
+  /** Of `objects`: the fields of each. */
+  readonly fields?: readonly ColumnInfo[];
+}
+
+/** One column of a table: `read` takes it from the decoded message `Source`; null where it is not known. */
+export interface Column<Source> extends ColumnInfo {
   /** `,"name":` */
   readonly key: string;
   readonly read: (source: Source) => Cell;
@@ -24,6 +32,27 @@ export function column<Source>(
   read: (source: Source) => Cell,
 ): Column<Source> {
   return { name, type, doc, key: `,"${name}":`, read };
+}
+
+/** A list of objects with these fields, all of them always present. */
+export function objects<Source, Item>(
+  name: string,
+  doc: string,
+  fields: readonly Column<Item>[],
+  get: (source: Source) => readonly Item[],
+): Column<Source> {
+  const cell = (item: Item): Cell => Object.fromEntries(fields.map((field) => [field.name, field.read(item)]));
+  return { ...column<Source>(name, 'objects', doc, (source) => get(source).map(cell)), fields: infos(fields) };
+}
+
+/** Without what reads them. */
+export function infos(columns: readonly ColumnInfo[]): ColumnInfo[] {
+  return columns.map(({ name, type, doc, fields }) => ({
+    name,
+    type,
+    doc,
+    ...(fields === undefined ? {} : { fields: infos(fields) }),
+  }));
 }
 
 function buffer(bytes: Uint8Array): Buffer {

@@ -117,7 +117,7 @@ export const ACTOR: readonly Column<Actor>[] = [
   column('metadata_reason', 'string', 'why pending or unknown', ({ workload }) =>
     workload === null ? 'the event names no workload' : orNull(workload.metadataReason),
   ),
-  column('cgroup_id', 'integer', 'cgroup v2 id', ({ workload }) => orNull(workload?.cgroupId ?? 0n)),
+  column('cgroup_id', 'unsigned', 'cgroup v2 id', ({ workload }) => orNull(workload?.cgroupId ?? 0n)),
   ...bytes<Actor>(
     'process_linux_cgroup',
     'path from the root of the v2 hierarchy',

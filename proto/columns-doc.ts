@@ -1,9 +1,17 @@
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { COMMON_COLUMNS, type ColumnInfo, KINDS, PROCESS_COLUMNS } from './kinds.ts';
+import type { ColumnInfo } from './column.ts';
+import { COMMON_COLUMNS, KINDS, PROCESS_COLUMNS } from './kinds.ts';
+
+function row({ name, type, doc }: ColumnInfo): string {
+  return `| \`${name}\` | ${type} | ${doc.replaceAll('|', '\\|')} |`;
+}
 
 function table(columns: readonly ColumnInfo[]): string {
-  const rows = columns.map(({ name, type, doc }) => `| \`${name}\` | ${type} | ${doc.replaceAll('|', '\\|')} |`);
+  const rows = columns.flatMap((column) => [
+    row(column),
+    ...(column.fields ?? []).map((field) => row({ ...field, name: `${column.name}[].${field.name}` })),
+  ]);
   return ['| column | type | meaning |', '|---|---|---|', ...rows].join('\n');
 }
 

@@ -23,7 +23,7 @@ function pathColumns<Source extends { readonly path: Path | null }>(doc: string)
 
 function inodeColumns<Source extends { readonly dev: number; readonly inode: bigint }>(): Column<Source>[] {
   return [
-    column('file_inode', 'integer', "the kernel's i_ino: on overlayfs and btrfs not stat(2)'s", (file) =>
+    column('file_inode', 'unsigned', "the kernel's i_ino: on overlayfs and btrfs not stat(2)'s", (file) =>
       orNull(file.inode),
     ),
     column('file_device', 'string', "the kernel's s_dev, major:minor", (file) => device(file.dev)),

@@ -1,6 +1,5 @@
-import { type Column, column, enumName, orNull } from './column.ts';
+import { type Column, column, enumName, objects, orNull } from './column.ts';
 import type { Container, Loss, NodeFacts, Pod, Probe } from './messages.ts';
-import type { Cell } from './ndjson.ts';
 import { boundedTime } from './time.ts';
 
 /** kerntap.*: the agent speaks of itself; what it knows of the node and the clock comes along. */
@@ -53,23 +52,29 @@ export const LOSS: readonly Column<Own<Loss>>[] = [
 
 const POD_STATES = ['unspecified', 'seen', 'gone'];
 
-function containerCell(container: Container): Cell {
-  return {
-    container_id: orNull(container.id),
-    k8s_container_name: orNull(container.name),
-    type: orNull(container.type),
-    container_image_name: orNull(container.imageName),
-    container_image_digest: orNull(container.imageDigest),
-    container_runtime_name: orNull(container.runtime),
-    k8s_container_restart_count: container.restartCount,
-    privileged: container.privileged,
-    added_capabilities: container.addedCapabilities,
-    started_at: orNull(container.startedAt),
-    finished_at: orNull(container.finishedAt),
-    probe_commands: container.probeCommands,
-    previous_container_ids: container.previousIds,
-  };
-}
+/** A container of a kerntap.pod row. */
+const CONTAINER: readonly Column<Container>[] = [
+  column('container_id', 'string', '64 hex digits', (container) => orNull(container.id)),
+  column('k8s_container_name', 'string', '', (container) => orNull(container.name)),
+  column('type', 'string', 'container, init, sidecar, ephemeral', (container) => orNull(container.type)),
+  column('container_image_name', 'string', "as the pod's spec names it", (container) => orNull(container.imageName)),
+  column('container_image_digest', 'string', 'sha256:...', (container) => orNull(container.imageDigest)),
+  column('container_runtime_name', 'string', 'containerd, cri-o, docker', (container) => orNull(container.runtime)),
+  column('k8s_container_restart_count', 'integer', '', (container) => container.restartCount),
+  column('privileged', 'boolean', '', (container) => container.privileged),
+  column('added_capabilities', 'strings', '', (container) => container.addedCapabilities),
+  column('started_at', 'string', 'RFC 3339, whole seconds, of this instance', (container) =>
+    orNull(container.startedAt),
+  ),
+  column('finished_at', 'string', '', (container) => orNull(container.finishedAt)),
+  column(
+    'probe_commands',
+    'strings',
+    'of exec probes and lifecycle hooks: argv joined by NUL',
+    (container) => container.probeCommands,
+  ),
+  column('previous_container_ids', 'strings', 'instances before this one', (container) => container.previousIds),
+];
 
 /** kerntap.pod: a pod of this node as the local kubelet tells it. Its columns are named as in the events it completes. */
 export const POD: readonly Column<Own<Pod>>[] = [
@@ -90,12 +95,7 @@ export const POD: readonly Column<Own<Pod>>[] = [
   column('k8s_pod_phase', 'string', '', ({ body }) => orNull(body.phase)),
   column('k8s_pod_start_time', 'string', 'RFC 3339, as the kubelet says', ({ body }) => orNull(body.startedAt)),
   column('k8s_pod_host_paths', 'strings', 'hostPath volumes', ({ body }) => body.hostPaths),
-  column(
-    'k8s_pod_containers',
-    'objects',
-    'a container each, with its id, image, privileges and times; probe_commands: argv joined by NUL',
-    ({ body }) => body.containers.map(containerCell),
-  ),
+  objects('k8s_pod_containers', 'each container', CONTAINER, ({ body }) => body.containers),
   column('metadata_source', 'string', 'kubelet', ({ body }) => orNull(body.source)),
   column('k8s_node_uid', 'string', '', ({ node }) => orNull(node.nodeUid)),
   column('host_ips', 'strings', "the node's", ({ node }) => node.nodeIps),

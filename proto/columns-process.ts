@@ -20,7 +20,7 @@ export const PROCESS_EXEC: readonly Column<ProcessExec>[] = [
   column('process_command_args_truncated', 'boolean', '', (exec) => exec.argvTruncated),
   column('process_command_args_unreadable', 'boolean', 'part of it could not be read', (exec) => exec.argvFault),
   ...path<ProcessExec>('process_working_directory', '', (exec) => exec.cwd),
-  column('process_executable_inode', 'integer', "the kernel's i_ino: on overlayfs and btrfs not stat(2)'s", (exec) =>
+  column('process_executable_inode', 'unsigned', "the kernel's i_ino: on overlayfs and btrfs not stat(2)'s", (exec) =>
     orNull(exec.exeInode),
   ),
   column('process_executable_device', 'string', "the kernel's s_dev, major:minor", (exec) => device(exec.exeDev)),
@@ -33,9 +33,9 @@ export const PROCESS_EXEC: readonly Column<ProcessExec>[] = [
   column('process_executable_memfd', 'boolean', '', (exec) => exec.exeMemfd),
   column('process_executable_deleted', 'boolean', 'unlinked when it was executed', (exec) => exec.exeDeleted),
   column('process_secureexec', 'boolean', 'AT_SECURE: gained privilege', (exec) => exec.secureexec),
-  column('process_capabilities_permitted', 'integer', 'bit set', (exec) => exec.capPermitted),
-  column('process_capabilities_effective', 'integer', 'bit set', (exec) => exec.capEffective),
-  column('process_capabilities_inheritable', 'integer', 'bit set', (exec) => exec.capInheritable),
+  column('process_capabilities_permitted', 'unsigned', 'bit set', (exec) => exec.capPermitted),
+  column('process_capabilities_effective', 'unsigned', 'bit set', (exec) => exec.capEffective),
+  column('process_capabilities_inheritable', 'unsigned', 'bit set', (exec) => exec.capInheritable),
   ...bytes<ProcessExec>('process_interpreter', 'of a script', (exec) => exec.interpreter),
   column('process_login_user_id', 'integer', 'audit loginuid; null where unset', (exec) => exec.loginuid),
   column('process_audit_session_id', 'integer', 'audit session; null where unset', (exec) => exec.sessionId),

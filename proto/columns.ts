@@ -7,7 +7,8 @@ import type { Batch, Event, NodeFacts, Process, SocketAddress, Workload } from '
 import { type Cell, cellToJson, type Row } from './ndjson.ts';
 import { isWritable, rfc3339 } from './time.ts';
 
-export { COLUMNS, COMMON_COLUMNS, type ColumnInfo, KINDS, type KindInfo, PROCESS_COLUMNS } from './kinds.ts';
+export type { ColumnInfo } from './column.ts';
+export { COLUMNS, COMMON_COLUMNS, KINDS, type KindInfo, PROCESS_COLUMNS } from './kinds.ts';
 export { type Cell, type Row, toLine } from './ndjson.ts';
 
 type Reader = (name: string, cell: Cell) => void;

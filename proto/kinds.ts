@@ -1,4 +1,4 @@
-import type { Column } from './column.ts';
+import { type Column, type ColumnInfo, infos } from './column.ts';
 import { ACTOR, CAPTURE, HEAD, IMAGE, ORIGIN } from './columns-common.ts';
 import { FILE_CHMOD, FILE_CLOSE, FILE_OPEN, FILE_RENAME, FILE_UNLINK } from './columns-file.ts';
 import { LOSS, type Own, POD, PROBE } from './columns-kerntap.ts';
@@ -63,22 +63,11 @@ export const SHAPES: readonly Shape[] = [
   ownShape('kerntap.probe', 'a probe was turned on or off, or failed', (event) => event.probe, PROBE),
 ];
 
-/** One column as the event reference shows it. */
-export interface ColumnInfo {
-  readonly name: string;
-  readonly type: string;
-  readonly doc: string;
-}
-
 /** A kind with its own columns, in order. Every row has COMMON, then (but for kerntap.*) PROCESS columns, then these. */
 export interface KindInfo {
   readonly kind: string;
   readonly doc: string;
   readonly columns: readonly ColumnInfo[];
-}
-
-function infos(columns: readonly ColumnInfo[]): ColumnInfo[] {
-  return columns.map(({ name, type, doc }) => ({ name, type, doc }));
 }
 
 /** Columns of every row. */
