@@ -96,7 +96,7 @@ function bound(opened: Lake) {
   return { query: opened.query.bind(opened) };
 }
 
-/** One form for what JSON and DuckDB give: numbers as digits, and a map as an object. */
+/** One form for what JSON and DuckDB give: numbers as digits, a map as an object, no null in an object. */
 function plain(cell: unknown): unknown {
   if (typeof cell === 'number' || typeof cell === 'bigint') return String(cell);
   if (Array.isArray(cell)) {
@@ -105,5 +105,6 @@ function plain(cell: unknown): unknown {
     return cell.map(plain);
   }
   if (typeof cell !== 'object' || cell === null) return cell;
-  return Object.fromEntries(Object.entries(cell).map(([key, value]) => [key, plain(value)]));
+  const known = Object.entries(cell).filter(([, value]) => value !== null);
+  return Object.fromEntries(known.map(([key, value]) => [key, plain(value)]));
 }
