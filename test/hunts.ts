@@ -23,39 +23,48 @@ export function huntNames(): string[] {
     .sort();
 }
 
+interface Session {
+  readonly instance: DuckDBInstance;
+  readonly connection: DuckDBConnection;
+}
+
+/** To make the views takes longer than most queries, and they look at the variables each time: they are used again. */
+const idle = new Map<string, Session>();
+
 /** What a reader of the lake has: DuckDB with the views of docs/hunts over a collector's folder. */
 export class Lake {
-  readonly #instance: DuckDBInstance;
-  readonly #connection: DuckDBConnection;
+  readonly #views: string;
+  readonly #session: Session;
 
-  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
-    this.#instance = instance;
-    this.#connection = connection;
+  private constructor(views: string, session: Session) {
+    this.#views = views;
+    this.#session = session;
   }
 
   /** `events`: a collector's folder, or a pattern for those of several. */
   static async open(events: string, { audit, auditCluster, zeek }: LakeOptions = {}): Promise<Lake> {
-    const instance = await DuckDBInstance.create();
-    const connection = await instance.connect();
-    const lake = new Lake(instance, connection);
+    // As DuckDB's shell reads it.
+    const files = [...readFileSync(join(HUNTS, 'open.sql'), 'utf8').matchAll(/^\.read docs\/hunts\/(.+)$/gm)].map(
+      ([, file = '']) => file,
+    );
+    if (audit !== undefined) files.push('views/exec_audit.sql');
+    if (zeek !== undefined) files.push('views/zeek.sql');
+    const views = files.join();
+    const known = idle.get(views);
+    idle.delete(views);
+    const session = known ?? (await newSession());
+    const { connection } = session;
     const variables = { lake: events, audit, audit_cluster: auditCluster, zeek };
     for (const [name, value] of Object.entries(variables)) {
-      if (value !== undefined) await connection.run(`SET VARIABLE ${name} = '${value.replaceAll("'", "''")}'`);
+      const quoted = value === undefined ? 'NULL' : `'${value.replaceAll("'", "''")}'`;
+      await connection.run(`SET VARIABLE ${name} = ${quoted}`);
     }
-    // As DuckDB's shell reads it.
-    const files = [...readFileSync(join(HUNTS, 'open.sql'), 'utf8').matchAll(/^\.read docs\/hunts\/(.+)$/gm)];
-    for (const [, file = ''] of files) await lake.#read(file);
-    if (audit !== undefined) await lake.#read('views/exec_audit.sql');
-    if (zeek !== undefined) await lake.#read('views/zeek.sql');
-    return lake;
-  }
-
-  async #read(file: string): Promise<void> {
-    await this.#connection.run(readFileSync(join(HUNTS, file), 'utf8'));
+    if (known === undefined) for (const file of files) await connection.run(readFileSync(join(HUNTS, file), 'utf8'));
+    return new Lake(views, session);
   }
 
   async query(sql: string): Promise<LakeRow[]> {
-    const reader = await this.#connection.runAndReadAll(sql);
+    const reader = await this.#session.connection.runAndReadAll(sql);
     return reader.getRowObjectsJS();
   }
 
@@ -65,7 +74,11 @@ export class Lake {
   }
 
   close(): void {
-    this.#connection.closeSync();
-    this.#instance.closeSync();
+    idle.set(this.#views, this.#session);
   }
+}
+
+async function newSession(): Promise<Session> {
+  const instance = await DuckDBInstance.create();
+  return { instance, connection: await instance.connect() };
 }

@@ -50,8 +50,8 @@ export class KubeletNode {
     }, RELIST_MS);
   }
 
-  static async open(): Promise<KubeletNode> {
-    const kubelet = await startPodsServer({ podsApi: false });
+  static async open({ nodeName = 'node-a' } = {}): Promise<KubeletNode> {
+    const kubelet = await startPodsServer({ podsApi: false, nodeName });
     const server = createServer((socket) => socket.on('error', () => {}).resume());
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     return new KubeletNode(kubelet, server);

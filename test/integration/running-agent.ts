@@ -83,7 +83,13 @@ export class RunningAgent {
       agent.log.push(...lines);
     });
     agent.#ended = new Promise((resolve) => child.on('close', (code) => resolve(code ?? -1)));
-    await agent.#ready();
+    try {
+      await agent.#ready();
+    } catch (error) {
+      // Nobody else knows of it.
+      if (agent.pid !== 0) process.kill(agent.pid, 'SIGKILL');
+      throw error;
+    }
     return agent;
   }
 

@@ -4,12 +4,15 @@
 --   first_time_ns   its first record
 --   gone_time_ns    the agent noticed that it is gone; null: it is there, or its agent ended before it
 CREATE OR REPLACE VIEW pods AS
-SELECT * EXCLUDE (age)
+SELECT
+    * EXCLUDE (age, last_gone_ns),
+    -- One that was seen again is not gone.
+    CASE WHEN pod_state = 'gone' OR last_gone_ns >= time_ns THEN last_gone_ns END AS gone_time_ns
 FROM (
     SELECT
         *,
         min(time_ns) OVER pod AS first_time_ns,
-        max(CASE WHEN pod_state = 'gone' THEN time_ns END) OVER pod AS gone_time_ns,
+        max(CASE WHEN pod_state = 'gone' THEN time_ns END) OVER pod AS last_gone_ns,
         row_number() OVER (
             PARTITION BY cluster, k8s_node_name, k8s_pod_uid
             ORDER BY CASE WHEN pod_state = 'seen' THEN 0 ELSE 1 END, time_ns DESC, seq DESC) AS age

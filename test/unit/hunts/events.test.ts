@@ -115,7 +115,8 @@ describe('pods', () => {
       .pod(0, shop, { labels: { v: '1' } })
       .pod(10_000, shop, { labels: { v: '2' } })
       .podGone(20_000, shop);
-    node.pod(30_000, simulatedPod({ name: 'other' }));
+    const back = simulatedPod({ name: 'other' });
+    node.pod(30_000, back).podGone(31_000, back).pod(32_000, back);
     await node.send();
     const { query } = await open();
     const columns = `k8s_pod_name AS pod, k8s_pod_labels['v'] AS v, pod_state AS state, CAST(time AS VARCHAR) AS time,
@@ -134,7 +135,7 @@ describe('pods', () => {
         pod: 'other',
         v: null,
         state: 'seen',
-        time: '2026-11-22 07:30:30',
+        time: '2026-11-22 07:30:32',
         came: '2026-11-22 07:30:30',
         went: null,
       },

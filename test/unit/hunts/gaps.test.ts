@@ -85,6 +85,37 @@ test("is accounted for by the run's own loss rows, whose totals only grow, and o
   ]);
 });
 
+test('of a run that was killed are told by the next one, with the numbers behind its last event', async () => {
+  const killed = lake.node('node-a', { run: 1 });
+  const next = lake.node('node-a', { run: 2 });
+  await some(killed, 3).send();
+  some(killed, 2).lose();
+  await some(killed, 1).send();
+  const ofRunId = killed.run;
+  next.event(10, null, {
+    loss: { stage: 'spool', reason: 'evicted', count: 2n, total: 2n, ofRunId, firstSeq: 4n, lastSeq: 5n },
+  });
+  next.event(11, null, {
+    loss: { stage: 'run', reason: 'killed', count: 4n, total: 4n, ofRunId, firstSeq: 7n, lastSeq: 10n },
+  });
+  next.event(12, null, {
+    loss: { stage: 'run', reason: 'blind', ofRunId, blindNs: 5_000_000_000n, unaccountable: true },
+  });
+  await next.send();
+  const opened = await lake.open();
+  expect(
+    await opened.query(
+      'SELECT agent_run_id AS run, first_seq, last_seq, reasons, unexplained FROM gaps ORDER BY first_seq',
+    ),
+  ).toEqual([
+    { run: killed.runId, first_seq: 4n, last_seq: 5n, reasons: 'spool evicted', unexplained: 0n },
+    { run: killed.runId, first_seq: 7n, last_seq: 10n, reasons: 'run killed', unexplained: 0n },
+  ]);
+  expect(
+    await opened.query("SELECT agent_run_id AS run, blind_ns, lower_bound FROM losses WHERE loss_reason = 'blind'"),
+  ).toEqual([{ run: killed.runId, blind_ns: 5_000_000_000n, lower_bound: true }]);
+});
+
 test("of an agent's next run are its own", async () => {
   const first = lake.node('node-a', { run: 1 });
   const second = lake.node('node-a', { run: 2 });

@@ -87,7 +87,9 @@ describe('the lake', () => {
 
   test('of no collector at all says which pattern has no file', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'kerntap-none-'));
-    await expect(Lake.open(dir)).rejects.toThrow(/No files found that match the pattern/);
+    await expect(Lake.open(dir).then((opened) => opened.query('SELECT * FROM events'))).rejects.toThrow(
+      /No files found that match the pattern/,
+    );
     rmSync(dir, { recursive: true });
   });
 });
