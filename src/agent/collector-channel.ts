@@ -21,6 +21,8 @@ export interface CollectorChannelOptions {
   /** Of a stream; default none. */
   readonly compression?: Settings['collector']['compression'];
   readonly log: Logger;
+  /** New certificates: the stream is opened anew after so long at most; default 10,000. */
+  readonly reopenWithinMs?: number;
 }
 
 export class CollectorChannel {
@@ -29,7 +31,7 @@ export class CollectorChannel {
   #reopen: NodeJS.Timeout | undefined;
   #client: Pick<PublishClient, 'reopen'> | undefined;
 
-  constructor({ addresses, tls, compression, log }: CollectorChannelOptions) {
+  constructor({ addresses, tls, compression, log, reopenWithinMs = REOPEN_WITHIN_MS }: CollectorChannelOptions) {
     const channelOptions = compression === 'gzip' ? GZIP : {};
     if (tls === undefined) {
       this.dialer = new Endpoints({ addresses, channelOptions });
@@ -43,7 +45,7 @@ export class CollectorChannel {
         this.#reopen ??= setTimeout(() => {
           this.#reopen = undefined;
           this.#client?.reopen();
-        }, Math.random() * REOPEN_WITHIN_MS);
+        }, Math.random() * reopenWithinMs);
       },
       onRefused: ({ message }) => log.error({ tls: message }, 'the certificates were refused; the last good ones stay'),
     });

@@ -31,7 +31,7 @@ finding with its \`part\`, \`name\` and \`reason\`.
 |---|---|---|
 | \`/healthz\` fails | the rings were not drained for 10 s; a probe that was attached is gone | never: it answers |
 | \`/readyz\` fails | also until every probe was tried, and while it stops | the disk refuses: nothing is acknowledged |
-| degraded, and still 200 | a probe that this node refuses; no stream to the collector; no answer from the OTLP receiver; no pods from the kubelet; a configuration that was refused | |
+| degraded, and still 200 | a probe that this node refuses; no stream to the collector; no answer from the OTLP receiver; no pods from the kubelet; a configuration or certificates that were refused | |
 
 ## Agent
 

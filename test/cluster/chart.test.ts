@@ -1,3 +1,4 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PodMonitor } from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PodMonitor';
@@ -70,6 +71,13 @@ const EVERYTHING = {
   },
   collector: {
     replicas: 2,
+    tls: {
+      mode: 'certManager',
+      allowClients: ['{node}.agents.example', 'kerntap-tap-agent'],
+      extraNames: ['collector.example.com'],
+      serverName: 'collector.example.com',
+      certManager: { issuerRef: { name: 'corporate', kind: 'ClusterIssuer' }, duration: '720h', renewBefore: '240h' },
+    },
     priorityClassName: 'system-cluster-critical',
     tolerations: [{ key: 'a', operator: 'Exists' }],
     service: { type: 'NodePort', annotations: { a: 'b' } },
@@ -94,6 +102,12 @@ const MATRIX: Readonly<Record<string, KubeObject>> = {
   'every value': EVERYTHING,
   'an emptyDir': { collector: { persistence: { enabled: false } } },
   'a collector elsewhere': { collector: { enabled: false, endpoint: 'collector.example.com:4750' } },
+  'certificates by cert-manager': { collector: { tls: { mode: 'certManager' } } },
+  'certificates of yours': { collector: { tls: { mode: 'secret', secret: { server: 'one', agent: 'two' } } } },
+  'no certificates': { collector: { tls: { mode: 'off' } } },
+  'a collector elsewhere that knows the agents': {
+    collector: { enabled: false, endpoint: 'c.example.com:4750', tls: { mode: 'secret', secret: { agent: 'two' } } },
+  },
   'a ConfigMap that is there': { existingConfigMap: 'mine' },
   'the right of old kubelets': { kubelet: { legacyNodesProxy: true } },
   'a privileged agent': { agent: { securityContext: { privileged: true } } },
@@ -173,7 +187,11 @@ describe('the chart', () => {
   ])('makes what test/cluster/golden/%s.yaml has', async (name, values) => {
     const args = ['-n', 'kerntap', '--kube-version', '1.36.0', ...(name === 'defaults' ? [] : KNOWN)];
     const rendered = await helm('template', RELEASE, CHART, ...args, ...valuesFile(cluster, values));
-    await expect(rendered).toMatchFileSnapshot(join(import.meta.dirname, 'golden', `${name}.yaml`));
+    // New keys and certificates each time, where there is no cluster to look them up in.
+    const settled = rendered
+      .replace(/^( {2}(?:ca|tls)\.(?:crt|key)): \S+$/gm, '$1: ...')
+      .replace(/(kerntap\.dev\/issued): "\d+"/g, '$1: "..."');
+    await expect(settled).toMatchFileSnapshot(join(import.meta.dirname, 'golden', `${name}.yaml`));
   });
 
   it.each([
@@ -184,6 +202,12 @@ describe('the chart', () => {
     ['an unknown probe', { config: { probes: { 'file.opne': 'off' } } }, /file\.opne/],
     ['a key that the chart sets', { config: { collector: { endpoint: 'a:1' } } }, /collector/],
     ['a fact of the node that there is not', { node: { cloudAcount: 'x' } }, /cloudAcount/],
+    [
+      'Secrets of yours without their names',
+      { collector: { tls: { mode: 'secret' } } },
+      /collector\.tls\.secret\.server, and collector\.tls\.secret\.agent|name the Secrets/,
+    ],
+    ['a mode of TLS that is none', { collector: { tls: { mode: 'on' } } }, /mode/],
     ['no collector at all', { collector: { enabled: false } }, /collector\.endpoint/],
     [
       'two sources of the configuration',
@@ -206,6 +230,9 @@ describe('the chart', () => {
     expect(usual.match(/resources: \[.*\]/g)).toEqual(['resources: [nodes/pods]']);
     expect(usual.match(/verbs: .*/g)).toEqual(['verbs: [get]']);
     expect(await notes({})).not.toMatch(/DANGER|WARNING/);
+    expect(await notes({ collector: { tls: { mode: 'off' } } })).toContain(
+      'WARNING: the stream of events is not encrypted',
+    );
     const legacy = { kubelet: { legacyNodesProxy: true } };
     expect((await template(legacy)).match(/resources: \[.*\]/g)).toEqual([
       'resources: [nodes/pods]',
@@ -227,6 +254,35 @@ describe('the chart', () => {
     expect(await notes({ agent: { securityContext: { privileged: true } } })).toContain(
       'WARNING: agent.securityContext',
     );
+  });
+
+  it('has both ends show certificates, signed by one authority whose key only its own Secret has', async () => {
+    const objects = objectsOf(await template({}));
+    const secrets = Object.fromEntries(
+      objects.filter(({ kind }) => kind === 'Secret').map(({ metadata, data }) => [metadata.name, data]),
+    );
+    expect(Object.keys(secrets).sort()).toEqual(['kerntap-agent-tls', 'kerntap-ca', 'kerntap-collector-tls']);
+    const decoded = (name: string, key: string) => Buffer.from(secrets[name][key], 'base64').toString();
+    const authority = new X509Certificate(decoded('kerntap-ca', 'tls.crt'));
+    const days = ({ validFrom, validTo }: X509Certificate) =>
+      (Date.parse(validTo) - Date.parse(validFrom)) / 86_400_000;
+    expect(Math.round(days(authority))).toBe(3650);
+    for (const [name, host] of [
+      ['kerntap-collector-tls', `kerntap-collector.${namespace}.svc`],
+      ['kerntap-agent-tls', 'kerntap-agent'],
+    ] as const) {
+      const leaf = new X509Certificate(decoded(name, 'tls.crt'));
+      expect(leaf.verify(authority.publicKey)).toBe(true);
+      expect(leaf.checkHost(host)).toBe(host);
+      expect(leaf.checkPrivateKey(createPrivateKey(decoded(name, 'tls.key')))).toBe(true);
+      expect(Math.round(days(leaf))).toBe(1825);
+      expect(decoded(name, 'ca.crt')).toBe(decoded('kerntap-ca', 'tls.crt'));
+    }
+    const mounted = objects
+      .filter(({ kind }) => kind === 'DaemonSet' || kind === 'StatefulSet')
+      .flatMap(({ spec }) => spec.template.spec.volumes)
+      .flatMap(({ secret }) => secret?.secretName ?? []);
+    expect(mounted).toEqual(['kerntap-agent-tls', 'kerntap-collector-tls']);
   });
 
   it('brings a PodMonitor and rules where they are asked for and known, and only there', async () => {

@@ -22,17 +22,25 @@ const OPENSHIFT_PACKAGE = 'openshift-rest-client@9.1.1';
 const SCC = 'com.github.openshift.api.security.v1.SecurityContextConstraints';
 
 /**
- * Makes the kinds that the chart brings for the Prometheus Operator and for OpenShift known to the API server, by their
+ * Makes the kinds that the chart brings for the Prometheus Operator, cert-manager and OpenShift known to the API server, by their
  * authors' own schemas, until the test ends: it then refuses what their clusters would refuse.
  */
 export async function installCustomResources(cluster: Cluster): Promise<void> {
   const operator = '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1';
+  const certManager = { group: 'cert-manager.io', scope: 'Namespaced' } as const;
   const monitoring = { group: 'monitoring.coreos.com', scope: 'Namespaced' } as const;
   const resources: CustomResource[] = [
     ...[
       { kind: 'PodMonitor', plural: 'podmonitors' },
       { kind: 'PrometheusRule', plural: 'prometheusrules' },
     ].map(({ kind, plural }) => ({ ...monitoring, kind, plural, schema: declaredSchema(`${operator}/${kind}`) })),
+    ...[
+      { kind: 'Certificate', plural: 'certificates' },
+      { kind: 'Issuer', plural: 'issuers' },
+    ].map(({ kind, plural }) => {
+      const schema = declaredSchema(`@kubernetes-models/cert-manager/cert-manager.io/v1/${kind}`);
+      return { ...certManager, kind, plural, schema };
+    }),
     {
       group: 'security.openshift.io',
       kind: 'SecurityContextConstraints',

@@ -269,7 +269,8 @@ describe('helm uninstall', () => {
       expect(await inKernel('prog', held.programs)).toEqual(held.programs);
     }
     await helm('uninstall', RELEASE, '-n', namespace, '--wait', '--timeout', '5m');
-    const kinds = 'daemonset,statefulset,service,configmap,serviceaccount,networkpolicy,clusterrole,clusterrolebinding';
+    const kinds =
+      'daemonset,statefulset,service,configmap,secret,serviceaccount,networkpolicy,clusterrole,clusterrolebinding';
     const ours = ['-l', `app.kubernetes.io/instance=${RELEASE}`, '-o', 'name'];
     expect(await cluster.kubectl('get', kinds, '-n', namespace, ...ours)).toBe('');
     await cluster.waitFor('its last pod to go', async () =>

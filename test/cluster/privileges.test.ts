@@ -14,7 +14,7 @@ beforeAll(async () => {
   const rendered = await helm('template', RELEASE, CHART, '-n', namespace, ...imageValues());
   const objects: KubeObject[] = parseAllDocuments(rendered).map((document) => document.toJSON());
   agentPod = objects.find((object) => object?.kind === 'DaemonSet').spec.template;
-  await cluster.apply(...objects.filter((object) => object?.kind === 'ConfigMap'));
+  await cluster.apply(...objects.filter((object) => ['ConfigMap', 'Secret'].includes(object?.kind)));
 });
 
 afterAll(async () => {
