@@ -14,6 +14,8 @@ const NO_BYTES = Buffer.alloc(0);
 // A file that gets little must not hold much; one that gets much should not be cut small.
 const CHUNK_MIN = 16 << 10;
 const CHUNK_MAX = 1 << 20;
+/** Of one writev(2) (limits.h). */
+const IOV_MAX = 1024;
 
 function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
@@ -35,6 +37,26 @@ export async function freePath(base: string, ignoreUnfinished: boolean): Promise
     const path = `${base}${n === 1 ? '' : `-${n}`}${SUFFIX}`;
     if (!(await exists(path)) && (ignoreUnfinished || !(await exists(path + UNFINISHED)))) return path;
   }
+}
+
+/** In as few calls as the kernel takes: each is a turn of a loop that has other work. */
+async function writeWhole(handle: FileHandle, chunks: readonly Buffer[], position: number): Promise<void> {
+  let left = [...chunks];
+  for (let at = position; left.length > 0; ) {
+    const { bytesWritten } = await handle.writev(left.slice(0, IOV_MAX), at);
+    at += bytesWritten;
+    left = after(left, bytesWritten);
+  }
+}
+
+/** What is left of chunks of which so many bytes are written. */
+function after(chunks: readonly Buffer[], bytes: number): Buffer[] {
+  let skip = bytes;
+  for (const [index, chunk] of chunks.entries()) {
+    if (skip < chunk.length) return [chunk.subarray(skip), ...chunks.slice(index + 1)];
+    skip -= chunk.length;
+  }
+  return [];
 }
 
 /**
@@ -120,14 +142,7 @@ export class EventFile {
   async #write(): Promise<void> {
     if (this.#writingBytes === 0) return;
     const handle = await this.#open();
-    let position = this.#durableBytes;
-    for (const chunk of this.#writing) {
-      for (let at = 0; at < chunk.length; ) {
-        const { bytesWritten } = await handle.write(chunk, at, undefined, position);
-        at += bytesWritten;
-        position += bytesWritten;
-      }
-    }
+    await writeWhole(handle, this.#writing, this.#durableBytes);
     await handle.datasync();
     this.#durableBytes += this.#writingBytes;
     this.#writing = [];
