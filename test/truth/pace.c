@@ -5,6 +5,7 @@
  *                                      Each open makes and removes DIR/<number>; each exec is of PROGRAM with its number
  *                                      as argument. Says `o NUMBER T0 T1` for each open (boot clock, ns) and at the end
  *                                      `e EXECS NS`, NS being the time from the first to after the last.
+ *   pace stream DIR OPENS SECONDS      so many opens a second for so long, each as above; says `d OPENS` at the end
  *   pace herd DIR PROCESSES OPENS      executes itself so many times, one after the other; each makes so many files in
  *                                      DIR and ends. Says `p PID` for each, when it has ended.
  *   pace member DIR OPENS              one of the herd
@@ -102,11 +103,27 @@ static void acts(const char *dir, long opens_per_s, struct execs *execs)
 	printf("e %ld %llu\n", execs->done, (unsigned long long)execs->took_ns);
 }
 
+static void stream(const char *dir, long opens_per_s, long seconds)
+{
+	uint64_t start = boot_ns(), elapsed;
+	long opens = 0;
+
+	while ((elapsed = boot_ns() - start) < (uint64_t)seconds * 1000000000ull) {
+		struct timespec nap = { .tv_nsec = 1000000 };
+		for (; (uint64_t)opens * 1000000000ull < elapsed * (uint64_t)opens_per_s; opens++)
+			make_file(dir, opens);
+		nanosleep(&nap, NULL);
+	}
+	printf("d %ld\n", opens);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 6 && !strcmp(argv[1], "acts")) {
 		struct execs execs = { .per_s = atol(argv[4]), .program = argv[5] };
 		acts(argv[2], atol(argv[3]), &execs);
+	} else if (argc == 5 && !strcmp(argv[1], "stream")) {
+		stream(argv[2], atol(argv[3]), atol(argv[4]));
 	} else if (argc == 5 && !strcmp(argv[1], "herd")) {
 		char *args[] = { "/proc/self/exe", "member", argv[2], argv[4], NULL };
 		for (long i = atol(argv[3]); i > 0; i--)
