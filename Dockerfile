@@ -4,16 +4,18 @@ FROM node:24-bookworm-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends clang llvm libbpf-dev libelf-dev zlib1g-dev make g++ ca-certificates \
  && rm -rf /var/lib/apt/lists/*
-WORKDIR /src
+WORKDIR /kerntap
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --loglevel=error --ignore-scripts
 COPY tsconfig.json ./
 COPY native native
 COPY proto proto
 COPY src src
+# The bill of materials is of what is left: npm's own --omit=dev also leaves out what development packages share with it.
 RUN make -s -C native && npx tsc -p tsconfig.json \
- && npm sbom --sbom-format=cyclonedx --omit=dev > sbom.cdx.json \
- && npm prune --omit=dev --ignore-scripts --loglevel=error
+ && npm prune --omit=dev --ignore-scripts --loglevel=error \
+ && npm pkg delete devDependencies \
+ && npm sbom --sbom-format=cyclonedx > sbom.cdx.json
 # The root of the image: what `ldd` names of node and of the addon, at its own place, and nothing else of Debian.
 RUN mkdir -p /image/usr/local/bin /image/app/native/build /image/tmp /image/etc/ssl/certs /image/run/kerntap \
       /image/var/lib/kerntap \
@@ -34,6 +36,7 @@ RUN printf '#!/usr/local/bin/node --enable-source-maps\n' > /image/usr/local/bin
 
 FROM scratch
 LABEL org.opencontainers.image.title="kerntap" \
+      org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.description="Raw, attributed exec, file and socket events of every pod, from the kernel over gRPC" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /image /

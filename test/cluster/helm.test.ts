@@ -110,6 +110,17 @@ describe('helm install with the defaults', () => {
     expect(balance.kinds.find(({ kind }: KubeObject) => kind === 'process.exec').delivered).toBeGreaterThan(0);
   });
 
+  it('has no shell, no npm and no compiler in its image, and a bill of materials that names every package in it', async () => {
+    const told = ['exec', '-n', namespace, product.collector, '-c', 'collector', '--', 'node', '-e', IMAGE_CONTENT];
+    const { uid, programs, bill, packages } = JSON.parse(await cluster.kubectl(...told));
+    expect(uid).toBe(65532);
+    expect(programs).toEqual(['/usr/local/bin/kerntap', '/usr/local/bin/node']);
+    expect(bill).toMatchObject({ bomFormat: 'CycloneDX', metadata: { component: { name: 'kerntap' } } });
+    const named = bill.components.map((each: KubeObject) => [each.group, each.name].filter(Boolean).join('/'));
+    expect([...new Set(named)].sort()).toEqual(packages);
+    expect(packages).toContain('@grpc/grpc-js');
+  });
+
   it('runs with no more rights than it says', () => {
     const { hostPID, hostNetwork, hostIPC, containers, initContainers, volumes } = agent.spec;
     expect([hostPID, hostNetwork, hostIPC, initContainers]).toEqual([true, undefined, undefined, undefined]);
@@ -130,6 +141,23 @@ describe('helm install with the defaults', () => {
     }
   });
 });
+
+/** What may be executed in the image, its bill of materials, and the packages that are there. */
+const IMAGE_CONTENT = `
+const { existsSync, readdirSync, readFileSync, statSync } = require('node:fs');
+const inFolder = (dir) => (existsSync(dir) ? readdirSync(dir).map((name) => dir + '/' + name) : []);
+const programs = ['/bin', '/sbin', '/usr/bin', '/usr/sbin', '/usr/local/bin', '/usr/local/sbin'].flatMap(inFolder).sort();
+const packagesOf = (modules) =>
+  inFolder(modules).flatMap((dir) => {
+    const name = dir.slice(modules.length + 1);
+    if (name.startsWith('.')) return [];
+    if (name.startsWith('@')) return readdirSync(dir).map((each) => name + '/' + each);
+    return [name];
+  });
+const nested = (modules) => packagesOf(modules).flatMap((name) => [name, ...nested(modules + '/' + name + '/node_modules')]);
+const packages = [...new Set(nested('/app/node_modules'))].sort();
+const bill = JSON.parse(readFileSync('/app/sbom.cdx.json', 'utf8'));
+console.log(JSON.stringify({ uid: process.getuid(), programs, bill, packages }));`;
 
 /** The numbers of the workload's acts that the collector has, in order, without repetition. */
 async function actsStored(kind: 'process.exec' | 'file.open'): Promise<number[]> {
@@ -159,6 +187,8 @@ async function moreActs(count = 5): Promise<number> {
 const config = (open: string) => `apiVersion: kerntap.dev/v1alpha1
 collector: {endpoint: "${RELEASE}-collector:4750"}
 budgets: {containerEventsPerSecond: 0, nodeEventsPerSecond: 0, cpuCores: 0}
+# Whatever else a machine does that is also a node is not to be this test's load.
+policies: [{match: {host: true}, all: off}]
 probes: {file.open: ${open}}
 `;
 

@@ -39,3 +39,9 @@ describe('what the chart says of its values', () => {
     expect(holes).toEqual([]);
   });
 });
+
+it('chart, image and package are of one version', () => {
+  const { version } = JSON.parse(text(join(root, 'package.json')));
+  expect(parse(text(join(chart, 'Chart.yaml'))).appVersion).toBe(version);
+  expect(text(join(root, 'Dockerfile'))).toContain(`org.opencontainers.image.version="${version}"`);
+});
