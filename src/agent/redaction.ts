@@ -16,6 +16,8 @@ const QUOTED = '"[^"]{1,16384}"?|\'[^\']{1,16384}\'?';
 const IN_TEXT = `(${QUOTED}|[^\\s"';|)]{1,16384})`;
 /** A value in a URL. */
 const IN_URL = '([^\\s&#"\']{1,16384})';
+/** Between an option and its value within one text: blanks, or as a list of strings has it. */
+const AFTER_OPTION = '(?:\\s{1,4}|["\']\\s{0,4},\\s{0,4})';
 const TO_THE_END = '(.{1,16384})';
 /** These names with a path tell where a secret is, not what it is. */
 const PLACE = /(?:file|path|dir|directory)$/i;
@@ -95,7 +97,10 @@ export class Redaction {
       toTheEnd: new RegExp(`${before}${TO_THE_END}`, 'gis'),
     }));
     this.#nextOption = new RegExp(`^(?:--?[\\w.-]{0,64}${word}(${REST_OF_NAME})|${exact})$`, 'i');
-    this.#optionInText = new RegExp(`(?:--?[\\w.-]{0,32}${word}(${REST_OF_NAME})|${exact}())\\s{1,4}${IN_TEXT}`, 'gi');
+    this.#optionInText = new RegExp(
+      `(?:--?[\\w.-]{0,32}${word}(${REST_OF_NAME})|${exact}())${AFTER_OPTION}${IN_TEXT}`,
+      'gi',
+    );
     this.#suspicious = new RegExp(
       `${word}|${exact}|${literal}|:\\/\\/|authorization|bearer|basic|-----BEGIN|eyJ|sk-|pass:|` +
         'gh[pousr]_|github_pat_|glpat-|xox|hvs\\.|npm_|dckr_pat_|AIza|mysql|mariadb|sshpass|redis-cli|ldap|' +
@@ -163,7 +168,7 @@ export class Redaction {
     for (const expression of IN_EVERY_TEXT) out = this.#group(out, expression);
     const blank = /\s/.test(text);
     out = this.#named(out, blank ? 'inText' : /\?|:\/\//.test(text) ? 'inUrl' : 'toTheEnd');
-    return blank ? this.#replace(out, this.#optionInText) : out;
+    return blank || /["'],/.test(text) ? this.#replace(out, this.#optionInText) : out;
   }
 
   /** `within`: only where the name ends before this place. */

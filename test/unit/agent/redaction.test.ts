@@ -59,6 +59,8 @@ const PLANTED: readonly string[][] = [
   ['sh', '-c', `export DB_PASSWORD=${SECRET}; run`],
   ['sh', '-c', `login --password ${SECRET} && run`],
   ['sh', '-c', `login --password '${SECRET}'`],
+  ['node', '-e', `spawn("login", ["--password", "${SECRET}"])`],
+  ['python3', '-c', `run(['login','--password','${SECRET}'])`],
   ['bash', '-ec', `curl -H "Authorization: Basic ${SECRET}" https://x`],
   ['sh', '-c', `sshpass -p ${SECRET} ssh host`],
   ['app', `--password=${SECRET} ${SECRET} and ${SECRET}`],
