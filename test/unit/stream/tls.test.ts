@@ -276,6 +276,19 @@ describe('the TLS of a collector', () => {
     expect(collector.stats()).toMatchObject({ streamsOpened: 0, events: {} });
   });
 
+  it('tells a client without TLS, and one without a certificate, from one of another authority', async () => {
+    const reason = async (given: Given | undefined) => {
+      const collector = await serve(followed(serverPaths(server, ours.caFile)));
+      await refusal(agent(byName(collector.address), given));
+      await until(() => collector.said.some((text) => text.includes('a TLS handshake failed')));
+      const line = collector.said.find((text) => text.includes('a TLS handshake failed'));
+      return (JSON.parse(line ?? '{}') as { reason?: string }).reason;
+    };
+    expect(await reason(undefined)).toMatch(/http request|wrong version number/);
+    expect(await reason({ caFile: ours.caFile })).toMatch(/not return a certificate/);
+    expect(await reason({ caFile: ours.caFile, ...strange })).toMatch(/^client certificate: [A-Z_]+$/);
+  });
+
   it('takes renewed certificates for new connections; streams that are open go on', async () => {
     const secret = new SecretVolume(readFileSync(ours.caFile, 'utf8'), server);
     closers.push(() => secret.remove());
