@@ -130,6 +130,26 @@ export class Accounts {
     });
   }
 
+  /** Events that are nowhere but in this process and the kernel, by kind, as of the last read. */
+  inMemory(): Map<string, number> {
+    const { encoder, pipeline, client } = this.#parts;
+    const gone = [
+      named(client.confirmed),
+      named(client.storedKinds ?? new Float64Array(0)),
+      named(encoder.refusedKinds),
+      named(pipeline.shedding.counts),
+    ];
+    const lost = new Map<string, number>();
+    for (const { kind, total } of client.losses()) lost.set(kind, (lost.get(kind) ?? 0) + total);
+    const counts = [...gone, lost].reduce(added);
+    const left = new Map<string, number>();
+    for (const [kind, { emitted }] of Object.entries(this.ledger().kinds)) {
+      const count = emitted - (counts.get(kind) ?? 0);
+      if (KERNEL_KINDS.has(kind) && count > 0) left.set(kind, count);
+    }
+    return left;
+  }
+
   #gather(): void {
     const { tap, loop, pipeline, encoder, client, otlp } = this.#parts;
     const book = this.#book;

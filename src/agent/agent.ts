@@ -20,6 +20,7 @@ import { PublishClient } from '../stream/client.ts';
 import { BatchEncoder } from '../stream/encoder.ts';
 import { ProcessTable } from '../stream/processes.ts';
 import { RunLosses } from '../stream/run-losses.ts';
+import type { Spool } from '../stream/spool/spool.ts';
 import { JSON_LINES, prettyLines } from '../tail/render.ts';
 import { openSink } from '../tail/stdout.ts';
 import { Tail } from '../tail/tail.ts';
@@ -43,6 +44,7 @@ import { preflight } from './preflight.ts';
 import { ProbeNews } from './probe-news.ts';
 import { Services } from './services.ts';
 import { SettingsControl } from './settings-control.ts';
+import { Succession } from './succession.ts';
 import { kindsOf, sensitiveOf, tailRulesOf, tapConfigOf } from './tap-settings.ts';
 import { Viewers } from './viewers.ts';
 import { WaysOut } from './ways-out.ts';
@@ -74,6 +76,9 @@ export class Agent {
   readonly #channel: CollectorChannel | undefined;
   readonly #client: PublishClient | undefined;
   readonly #out: WaysOut;
+  readonly #spool: Spool | undefined;
+  readonly #succession: Succession;
+  readonly #encoder: BatchEncoder;
   readonly #tail: Tail | undefined;
   readonly #pipeline: Pipeline;
   readonly #loop: DrainLoop;
@@ -129,23 +134,27 @@ export class Agent {
     const pool = new BufferPool();
     const processes = new ProcessTable();
     const encoder = new BatchEncoder({ runId: this.#runId, processes, pool });
+    this.#encoder = encoder;
     const wallOffsetNs = (): bigint => this.#clock.wallOffsetNs();
     const addresses = collector === undefined ? options.endpoints : [collector.address];
+    const run = Buffer.from(this.#runId).toString('hex');
+    this.#succession = new Succession(run);
     if (addresses.length > 0) {
-      const lost = new RunLosses(Buffer.from(this.#runId).toString('hex'));
+      const lost = new RunLosses(run);
       this.#channel = new CollectorChannel({
         addresses,
         tls: options.tls,
         compression: collector === undefined ? options.settings.collector.compression : 'none',
         log: log.child({ part: 'stream' }),
       });
+      this.#spool = openSpool(options, run, () => this.#node, this.#succession, lost, log);
       this.#client = new PublishClient({
         dialer: this.#channel.dialer,
         hello: this.#hello(),
         pool,
         log: onceUntilChange(log.child({ part: 'stream' })),
         lost,
-        spool: openSpool(options, Buffer.from(this.#runId).toString('hex'), () => this.#node, lost, log),
+        spool: this.#spool,
         catchUpShare: options.settings.spool.catchUpShare,
       });
     }
@@ -231,6 +240,7 @@ export class Agent {
       kubelet: this.#kubelet,
       hold,
       tail: this.#tail,
+      blindNs: () => this.#succession.blindNs,
       config: () => this.config,
       wanted: () => kindsOf(this.#settings.current),
     });
@@ -275,6 +285,7 @@ export class Agent {
     void this.#services?.close();
     this.#tail?.close();
     this.#channel?.stop();
+    this.#succession.stop();
     void this.#out.shutdown(0);
     this.#tap.close();
   }
@@ -321,8 +332,24 @@ export class Agent {
       this.#tellProbes();
     }
     this.#poll = setInterval(() => this.#pollOnce(), POLL_MS);
+    this.#succeed();
     this.#settings.follow();
     this.#observation.phase = 'running';
+  }
+
+  /** From here on nothing is missed: what was before is told. */
+  #succeed(): void {
+    if (this.#spool === undefined || this.#client === undefined) return;
+    this.#succession.start({
+      spool: this.#spool,
+      client: this.#client,
+      encoder: this.#encoder,
+      accounts: this.#accounts,
+      nowNs: () => this.#clock.nowNs(),
+      bootId: this.#node.bootId,
+      own: (event, timeNs) => this.#pipeline.own(event, timeNs),
+      log: this.#log,
+    });
   }
 
   #kindsByFamily(): Map<string, number[]> {
@@ -340,6 +367,7 @@ export class Agent {
   async #end(): Promise<LedgerSnapshot> {
     clearInterval(this.#poll);
     this.#observation.phase = 'stopping';
+    this.#succession.ceased(this.#clock.nowNs());
     this.#facts.stop();
     this.#settings.stop();
     this.#kubelet?.resolver.stop();
@@ -359,6 +387,7 @@ export class Agent {
     this.#tap.close();
     this.#channel?.stop();
     await this.#out.shutdown(ACK_STOP_MS);
+    await this.#succession.end();
     await this.#collector?.close();
     if (this.#tail !== undefined) {
       await this.#tail.flush(TAIL_STOP_MS);

@@ -8,15 +8,17 @@ export class EarlierRunsBook {
   readonly #startNs: bigint;
   /** By run id in hex. */
   readonly #books = new Map<string, LossBook>();
+  readonly #ended: RunLoss[] = [];
 
   constructor(client: Pick<Delivery, 'lost' | 'stored' | 'confirmedOfOthers'>, startNs: bigint) {
     this.#client = client;
     this.#startNs = startNs;
   }
 
-  /** Events that a killed run had taken and that nobody has. Totals by kind; it is said once. */
-  noteKilled(run: string, missing: ReadonlyMap<string, number>): void {
-    for (const [kind, count] of missing) this.#book(run).note('run', 'killed', kind, count);
+  /** Events that went with a run, by kind: told by whoever found them out. */
+  noteEnded(run: string, reason: string, missing: ReadonlyMap<string, number>): void {
+    for (const [kind, total] of missing)
+      this.#ended.push({ run, stage: 'run', reason, kind, total, unaccountable: false });
   }
 
   /** One record for each loss that grew since the last call. */
@@ -29,9 +31,6 @@ export class EarlierRunsBook {
       }
       records.push(...book.report(nowNs, losses.takeSpans()).map((record) => ({ ...record, ofRun: run })));
     }
-    for (const [run, book] of this.#books) {
-      records.push(...book.report(nowNs).map((record) => ({ ...record, ofRun: run })));
-    }
     return records;
   }
 
@@ -39,7 +38,7 @@ export class EarlierRunsBook {
   read(): EarlierRuns | undefined {
     const { stored, confirmedOfOthers } = this.#client;
     if (stored === undefined) return undefined;
-    const lost: RunLoss[] = [];
+    const lost: RunLoss[] = [...this.#ended];
     for (const [run, book] of this.#books) lost.push(...book.totals().map((entry) => ({ run, ...entry })));
     return { spooled: stored.otherRunsEvents, acked: confirmedOfOthers, lost };
   }

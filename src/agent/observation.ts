@@ -29,7 +29,7 @@ export interface ObservedParts {
   readonly loop: Pick<DrainLoop, 'lastDrainMs'>;
   readonly pipeline: Pick<Pipeline, 'namespaces'>;
   readonly accounts: Pick<Accounts, 'read'>;
-  readonly client: Pick<Delivery, 'state' | 'problem' | 'accepted' | 'confirmed' | 'depth'>;
+  readonly client: Pick<Delivery, 'state' | 'problem' | 'accepted' | 'confirmed' | 'depth' | 'stored' | 'lastAckMs'>;
   /** Beside the client, or the same. */
   readonly otlp?:
     | Pick<OtlpSink, 'state' | 'problem' | 'accepted' | 'confirmed' | 'depth' | 'losses' | 'sentBytes'>
@@ -39,6 +39,8 @@ export interface ObservedParts {
   readonly kubelet: { readonly source: KubeletSource; readonly resolver: PodResolver } | undefined;
   readonly hold: Hold | undefined;
   readonly tail: Tail | undefined;
+  /** How long nobody watched before this run, ns; undefined: not known. */
+  readonly blindNs?: () => bigint | undefined;
   readonly config: () => ConfigReading | undefined;
   /** Numbers of the kinds that are asked for. */
   readonly wanted: () => readonly number[];
@@ -91,6 +93,7 @@ export class Observation {
       events,
       stream: this.#stream(),
       otlp: this.#otlp(),
+      spool: client.stored && { ...client.stored, blindMs: this.#blindMs() },
       kubelet: this.#kubelet(),
       hold: hold && { ...hold.counts, bytes: hold.heldBytes },
       config: config(),
@@ -110,6 +113,7 @@ export class Observation {
       stream: this.#stream()?.state,
       streamProblem: this.#parts.client.problem,
       otlp: this.#otlp(),
+      spool: this.#parts.client.stored?.problem ?? '',
       kubelet: this.#kubelet(),
       config: this.#parts.config(),
       tls: this.#parts.tls(),
@@ -120,7 +124,12 @@ export class Observation {
   #stream(): StreamReading | undefined {
     const { client, otlp } = this.#parts;
     if (client === otlp) return undefined;
-    return { state: client.state, ackedEvents: total(client.confirmed), queueBytes: client.depth.bytes };
+    return {
+      state: client.state,
+      ackedEvents: total(client.confirmed),
+      queueBytes: client.depth.bytes,
+      lastAckMs: client.lastAckMs ?? 0,
+    };
   }
 
   #otlp(): OtlpReading | undefined {
@@ -147,6 +156,11 @@ export class Observation {
       // A probe that failed and that nobody wants any more is off.
       return { name, tier: tier ?? '', state: state === 'failed' && !wanted.has(kind) ? 'off' : state, reason };
     });
+  }
+
+  #blindMs(): number | undefined {
+    const blindNs = this.#parts.blindNs?.();
+    return blindNs === undefined ? undefined : Number(blindNs / 1_000_000n);
   }
 
   #kubelet(): KubeletReading | undefined {

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { encodeBatch, type NodeFacts } from '../../proto/contract.ts';
 import { loadAddon } from '../kernel/native.ts';
 import type { RunLosses } from '../stream/run-losses.ts';
-import { Spool } from '../stream/spool/spool.ts';
+import { type EarlierRunHooks, Spool } from '../stream/spool/spool.ts';
 import { onceUntilChange } from './log.ts';
 import type { AgentOptions } from './options.ts';
 
@@ -11,6 +11,7 @@ export function openSpool(
   options: AgentOptions,
   run: string,
   facts: () => NodeFacts,
+  earlier: EarlierRunHooks,
   lost: RunLosses,
   log: Logger,
 ): Spool | undefined {
@@ -26,5 +27,6 @@ export function openSpool(
     }),
     log: onceUntilChange(log.child({ part: 'spool' })),
     lost: (loss) => lost.spool(loss),
+    earlier,
   });
 }

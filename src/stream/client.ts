@@ -33,7 +33,7 @@ export interface PublishClientOptions {
   readonly spool?: Spool | undefined;
   /** Where losses are counted, the spool's among them. */
   readonly lost?: RunLosses;
-  /** Without a stream for so long everything goes to the spool as it comes; default 5 s. */
+  /** Without a stream for so long everything goes to the spool as it comes; default 2 s. */
   readonly spoolAfterMs?: number;
   /** Share of the stream for what is in the spool, while there are newer events too; default 0.5. */
   readonly catchUpShare?: number;
@@ -76,6 +76,8 @@ export class PublishClient {
   readonly confirmed = new Float64Array(KIND_SLOTS);
   /** What did not arrive, of this run and of earlier ones. */
   readonly lost: RunLosses;
+  /** When the collector last confirmed anything, ms since 1970; 0: never. */
+  lastAckMs = 0;
   /** Events of earlier runs that were confirmed. */
   confirmedOfOthers = 0;
   /** Why there is no stream; '' while there is one. */
@@ -111,7 +113,7 @@ export class PublishClient {
       lost: this.lost.own,
       queueBytes,
       spool: options.spool,
-      spoolAfterMs: options.spoolAfterMs ?? 5000,
+      spoolAfterMs: options.spoolAfterMs ?? 2000,
       catchUpShare: options.catchUpShare ?? 0.5,
       onMore: () => this.pump(),
     });
@@ -132,6 +134,16 @@ export class PublishClient {
   /** Batches that are in memory alone, not confirmed. */
   get depth(): QueueDepth {
     return this.outbox.depth;
+  }
+
+  /** Sequence of the oldest event of this run that is in memory alone; Infinity: there is none. */
+  get oldestUnsafe(): number {
+    return this.outbox.oldestUnsafe;
+  }
+
+  /** Events of this run that are on disk, by kind. */
+  get storedKinds(): Float64Array {
+    return this.outbox.storedKinds;
   }
 
   /** What is on disk; undefined: no spool. */
@@ -291,6 +303,7 @@ export class PublishClient {
       this.bookRefused(batch, streamSeq);
     }
     if (acked > this.ackedStreamSeq || response.rejected.length > 0) {
+      this.lastAckMs = Date.now();
       this.ackedStreamSeq = Math.max(acked, this.ackedStreamSeq);
       this.progressed();
       this.awaitAck();

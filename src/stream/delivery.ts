@@ -13,6 +13,10 @@ export interface Delivery {
   readonly depth: QueueDepth;
   /** What is on disk; undefined: no spool. */
   readonly stored: SpoolReading | undefined;
+  /** Of it the events of this run, by kind. */
+  readonly storedKinds?: Float64Array;
+  /** When anything was last confirmed, ms since 1970; 0: never. */
+  readonly lastAckMs?: number;
   /** Share of the memory for that which is taken, 0 to 1. */
   readonly fill: number;
   /** What did not arrive, of this run and of earlier ones. */

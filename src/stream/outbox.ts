@@ -82,8 +82,8 @@ export class Outbox {
   }
 
   /** Events of this run that are stored and not confirmed, by kind. */
-  get storedKinds(): Float64Array | undefined {
-    return this.options.spool?.segments.own;
+  get storedKinds(): Float64Array {
+    return this.options.spool?.segments.own ?? new Float64Array(0);
   }
 
   get inFlightBytes(): number {
@@ -96,8 +96,7 @@ export class Outbox {
 
   /** Sequence of the oldest event of this run that is in memory alone; Infinity: there is none. */
   get oldestUnsafe(): number {
-    const lifted = this.spilling[0]?.batch.firstSeq ?? Number.POSITIVE_INFINITY;
-    return Math.min(lifted, this.live.oldest?.batch.firstSeq ?? Number.POSITIVE_INFINITY);
+    return this.spilling.reduce((oldest, { batch }) => Math.min(oldest, batch.firstSeq), this.live.firstSeq);
   }
 
   /** Takes a batch over. Where neither memory nor disk has room the oldest that is not on the stream is lost, whole. */

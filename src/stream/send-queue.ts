@@ -58,9 +58,9 @@ export class SendQueue {
     return this.pending[this.inFlight];
   }
 
-  /** The oldest of all. */
-  get oldest(): Pending | undefined {
-    return this.pending[0];
+  /** The first sequence of all; Infinity: there is none. */
+  get firstSeq(): number {
+    return this.pending.reduce((first, { batch }) => Math.min(first, batch.firstSeq), Number.POSITIVE_INFINITY);
   }
 
   /** `next` goes out under this number. Its buffer may be written to from here on: see EncodedBatch. */

@@ -13,8 +13,10 @@ export function agentMetrics(now: AgentReadings): string {
   addTap(out, now);
   addPeers(out, now);
   addTls(out, now.tls);
-  const { version, cpuSeconds, residentBytes } = readProcess(now.version);
+  addSpool(out, now);
+  const { version, cpuSeconds, residentBytes, startSeconds } = readProcess(now.version);
   out.add('kerntap_build_info', 1, version);
+  out.add('process_start_time_seconds', startSeconds);
   out.add('process_cpu_seconds_total', cpuSeconds);
   out.add('process_resident_memory_bytes', residentBytes);
   return out.text();
@@ -45,6 +47,28 @@ function addTap(out: AgentExposition, { rings, drainLagMs, probes, programs }: A
   }
 }
 
+function addSpool(out: AgentExposition, { spool, ledger }: AgentReadings): void {
+  if (spool === undefined) return;
+  out.add('kerntap_spool_up', spool.problem === '' ? 1 : 0);
+  out.add('kerntap_spool_bytes', spool.bytes);
+  out.add('kerntap_spool_capacity_bytes', spool.capacityBytes);
+  out.add('kerntap_spool_written_bytes_total', spool.writtenBytes);
+  out.add('kerntap_spool_events', spool.events, 'own');
+  out.add('kerntap_spool_events', spool.otherRunsEvents, 'earlier');
+  out.add('kerntap_earlier_runs_acked_events_total', ledger.earlierRuns?.acked ?? 0);
+  // Of all runs together: each would be a series of its own for ever.
+  const lost = new Map<string, number>();
+  for (const { stage, reason, kind, total } of ledger.earlierRuns?.lost ?? []) {
+    const key = JSON.stringify([stage, reason, kind]);
+    lost.set(key, (lost.get(key) ?? 0) + total);
+  }
+  for (const [key, total] of lost) {
+    const [stage, reason, kind] = JSON.parse(key) as [string, string, string];
+    out.add('kerntap_earlier_runs_lost_events', total, stage, reason, kind);
+  }
+  if (spool.blindMs !== undefined) out.add('kerntap_blind_seconds', spool.blindMs / 1000);
+}
+
 function addPeers(out: AgentExposition, { stream, otlp, kubelet, hold, config, tailDropped }: AgentReadings): void {
   if (stream !== undefined) addStream(out, stream);
   if (otlp !== undefined) addOtlp(out, otlp);
@@ -68,10 +92,11 @@ function addPeers(out: AgentExposition, { stream, otlp, kubelet, hold, config, t
   for (const [reason, count] of Object.entries(tailDropped ?? {})) out.add('kerntap_tail_dropped_total', count, reason);
 }
 
-function addStream(out: AgentExposition, { state, ackedEvents, queueBytes }: StreamReading): void {
+function addStream(out: AgentExposition, { state, ackedEvents, queueBytes, lastAckMs }: StreamReading): void {
   out.add('kerntap_stream_connected', state === 'open' || state === 'draining' ? 1 : 0);
   out.add('kerntap_stream_acked_events_total', ackedEvents);
   out.add('kerntap_stream_queue_bytes', queueBytes);
+  out.add('kerntap_stream_last_ack_timestamp_seconds', lastAckMs / 1000);
 }
 
 function addOtlp(out: AgentExposition, now: OtlpReading): void {

@@ -28,8 +28,9 @@ export function collectorMetrics(now: CollectorStats, version: string, tls?: Tls
   out.add('kerntap_collector_retention_deleted_bytes_total', now.retentionDeletedBytes);
   out.add('kerntap_collector_open_files', now.filesOpen);
   addTls(out, tls);
-  const { cpuSeconds, residentBytes } = readProcess(version);
+  const { cpuSeconds, residentBytes, startSeconds } = readProcess(version);
   out.add('kerntap_build_info', 1, version);
+  out.add('process_start_time_seconds', startSeconds);
   out.add('process_cpu_seconds_total', cpuSeconds);
   out.add('process_resident_memory_bytes', residentBytes);
   return out.text();

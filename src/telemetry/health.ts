@@ -22,13 +22,15 @@ export interface HealthReadings {
   readonly streamProblem: string;
   /** The way to an OTLP receiver; undefined: there is none. */
   readonly otlp?: Pick<OtlpReading, 'state' | 'problem'> | undefined;
+  /** Why the spool takes no events; '' : it does, or there is none. */
+  readonly spool: string;
   readonly kubelet: KubeletReading | undefined;
   readonly config: ConfigReading | undefined;
   readonly tls: TlsReading | undefined;
 }
 
 export interface Finding {
-  /** drain, probe, collector, otlp, certificates, kubelet, config, start. */
+  /** drain, probe, collector, spool, otlp, certificates, kubelet, config, start. */
   readonly part: string;
   readonly name?: string;
   readonly reason: string;
@@ -68,7 +70,7 @@ export function readiness(now: HealthReadings): HealthAnswer {
 }
 
 function degradations(now: HealthReadings): Finding[] {
-  const { probes, lostProbes, stream, streamProblem, otlp, kubelet, config, tls } = now;
+  const { probes, lostProbes, stream, streamProblem, spool, otlp, kubelet, config, tls } = now;
   const found: Finding[] = [];
   for (const { name, state, reason } of probes) {
     if (state === 'failed' && !lostProbes.has(name)) found.push({ part: 'probe', name, reason });
@@ -79,6 +81,7 @@ function degradations(now: HealthReadings): Finding[] {
   if (otlp !== undefined && otlp.state !== 'open') {
     found.push({ part: 'otlp', reason: otlp.problem || `no answer from the OTLP receiver yet: ${otlp.state}` });
   }
+  if (spool !== '') found.push({ part: 'spool', reason: spool });
   if (kubelet !== undefined && !kubelet.up) {
     found.push({ part: 'kubelet', reason: kubelet.problem || 'no pods were read yet' });
   }

@@ -9,6 +9,7 @@ export interface Metric {
 /** Of the process itself, whichever it is. */
 const PROCESS_METRICS = {
   kerntap_build_info: { type: 'gauge', help: 'Always 1; tells the version.', labels: ['version'] },
+  process_start_time_seconds: { type: 'gauge', help: 'When the process started, seconds since 1970.', labels: [] },
   process_cpu_seconds_total: { type: 'counter', help: 'CPU time of the process, user and system.', labels: [] },
   process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory, the rings included.', labels: [] },
 } as const satisfies Readonly<Record<string, Metric>>;
@@ -84,6 +85,35 @@ export const AGENT_METRICS = {
     labels: [],
   },
   kerntap_stream_queue_bytes: { type: 'gauge', help: 'Memory of batches that are not confirmed.', labels: [] },
+  kerntap_stream_last_ack_timestamp_seconds: {
+    type: 'gauge',
+    help: 'When the collector last confirmed anything; 0: never.',
+    labels: [],
+  },
+  kerntap_spool_up: { type: 'gauge', help: '1 while the spool takes events, or would.', labels: [] },
+  kerntap_spool_bytes: { type: 'gauge', help: 'Bytes of the spool on disk.', labels: [] },
+  kerntap_spool_capacity_bytes: { type: 'gauge', help: 'Most bytes of it.', labels: [] },
+  kerntap_spool_written_bytes_total: { type: 'counter', help: 'Bytes written to it.', labels: [] },
+  kerntap_spool_events: {
+    type: 'gauge',
+    help: 'Events that wait in the spool: of this run (own) or of earlier ones (earlier).',
+    labels: ['run'],
+  },
+  kerntap_earlier_runs_acked_events_total: {
+    type: 'counter',
+    help: 'Events of earlier runs, from the spool, that the collector confirmed.',
+    labels: [],
+  },
+  kerntap_earlier_runs_lost_events: {
+    type: 'gauge',
+    help: 'Events of earlier runs that are known to be lost; in kerntap_lost_total are those of this run.',
+    labels: ['stage', 'reason', 'kind'],
+  },
+  kerntap_blind_seconds: {
+    type: 'gauge',
+    help: 'How long nobody watched this node before this agent started; absent: not known.',
+    labels: [],
+  },
   kerntap_otlp_connected: {
     type: 'gauge',
     help: '1 while the OTLP receiver answers what it is sent.',

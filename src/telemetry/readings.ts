@@ -28,6 +28,21 @@ export interface StreamReading {
   readonly state: string;
   readonly ackedEvents: number;
   readonly queueBytes: number;
+  /** Wall clock, ms since 1970; 0: never. */
+  readonly lastAckMs: number;
+}
+
+export interface SpoolReading {
+  /** Why it takes no events now; '' : it does. */
+  readonly problem: string;
+  readonly bytes: number;
+  readonly capacityBytes: number;
+  readonly writtenBytes: number;
+  /** Events that wait there: of this run, and of earlier ones. */
+  readonly events: number;
+  readonly otherRunsEvents: number;
+  /** How long nobody watched before this run; undefined: not known. */
+  readonly blindMs: number | undefined;
 }
 
 export interface OtlpReading {
@@ -97,6 +112,7 @@ export interface AgentReadings {
   readonly events: ReadonlyMap<string, number>;
   readonly stream: StreamReading | undefined;
   readonly otlp: OtlpReading | undefined;
+  readonly spool: SpoolReading | undefined;
   readonly kubelet: KubeletReading | undefined;
   readonly hold: HoldReading | undefined;
   readonly config: ConfigReading | undefined;

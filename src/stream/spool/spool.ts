@@ -32,10 +32,22 @@ export interface SpoolOptions extends SpaceLimits {
   readonly fsyncMs: number;
   readonly log: StreamLogger;
   readonly lost: (loss: SpoolLoss) => void;
-  /** Each frame that earlier runs left, at the start. */
-  readonly found?: (frame: FoundFrame) => void;
+  /** Who is interested in what earlier runs left. */
+  readonly earlier?: EarlierRunHooks;
   /** Default 8 MiB. */
   readonly segmentBytes?: number;
+}
+
+export interface EarlierRunHooks {
+  /**
+   * The folder is this run's now, and nothing in it was looked at. Resolves to the segment up to which what earlier runs
+   * left may have been on a stream; 0: none. Rejects where the disk refuses.
+   */
+  prepare(dir: string): Promise<number>;
+  /** Each frame that is there. */
+  found(frame: FoundFrame): void;
+  /** There are no more. */
+  recovered(): void;
 }
 
 export interface SpoolReading {
@@ -65,6 +77,8 @@ export class Spool {
   /** Resolves when what earlier runs left is known, or cannot be. */
   readonly opened: Promise<void>;
   readonly segments: Segments;
+  /** Segments up to this one were read from. */
+  readTo = 0;
   /** Something can be read that could not before. */
   onUnread: () => void = () => {};
   private readonly options: SpoolOptions;
@@ -141,6 +155,7 @@ export class Spool {
       if (segment === undefined) return undefined;
       try {
         const batch = await this.reader.next(segment, pool);
+        this.readTo = Math.max(this.readTo, segment.number);
         if (batch !== undefined) return batch;
         this.tidy();
       } catch (error) {
@@ -160,13 +175,6 @@ export class Spool {
   drop({ segment, kinds, firstSeq, events }: StoredBatch, reason: SpoolLoss['reason']): void {
     segment.outstanding--;
     this.lose({ run: segment.run, reason, kinds, firstSeq, lastSeq: firstSeq + events - 1, unaccountable: false });
-  }
-
-  /** What an earlier run had begun to read may be at a collector: all up to this segment. */
-  suspectSent(run: string, upToSegment: number): void {
-    for (const segment of this.segments) {
-      if (segment.run === run && segment.number <= upToSegment) segment.suspectSent();
-    }
   }
 
   /** Lets what was begun end, within `timeoutMs`, and gives the folder back. Segments stay for the next run. */
@@ -193,7 +201,9 @@ export class Spool {
     const { options } = this;
     const folder = await SpoolFolder.open(options.dir, options.tryLock);
     let found: FoundSegment[];
+    let sentTo: number;
     try {
+      sentTo = (await options.earlier?.prepare(options.dir)) ?? 0;
       found = await folder.segments();
     } catch (error) {
       await folder.close();
@@ -203,25 +213,30 @@ export class Spool {
     const lastOf = new Map(found.map(({ run, number }) => [run, number]));
     for (const one of found) {
       this.nextNumber = one.number + 1;
-      await this.recover(one, lastOf.get(one.run) === one.number);
+      await this.recover(one, lastOf.get(one.run) === one.number, sentTo);
     }
     this.capacityBytes = (await readSpace(options.dir, options)).capacityBytes;
     const { others, bytes } = this.segments;
     if (others > 0) options.log.info({ events: others, bytes }, 'events of an earlier run are in the spool');
     this.succeeded();
+    options.earlier?.recovered();
     if (others > 0) this.onUnread();
   }
 
   /** What cannot be read is left for the next run. */
-  private async recover(found: FoundSegment, last: boolean): Promise<void> {
+  private async recover(found: FoundSegment, last: boolean, sentTo: number): Promise<void> {
     const hooks = {
       lost: (loss: SpoolLoss) => this.lose(loss),
-      frame: this.options.found ?? (() => {}),
+      frame: (frame: FoundFrame) => this.options.earlier?.found(frame),
     };
     try {
       const segment = await recoverSegment(found, last, hooks);
-      if (segment === undefined) await rm(found.path, { force: true });
-      else this.segments.add(segment);
+      if (segment === undefined) {
+        await rm(found.path, { force: true });
+        return;
+      }
+      if (segment.number <= sentTo) segment.suspectSent();
+      this.segments.add(segment);
     } catch (error) {
       this.options.log.warn({ file: found.path, reason: messageOf(error) }, 'a segment of the spool cannot be read');
     }

@@ -142,13 +142,14 @@ describe('the accounts', () => {
     const { accounts, lost } = setUp();
     const run = 'ab'.repeat(16);
     lost.of(run).addKinds('spool', 'evicted', [0, 0, 0, 5], { firstSeq: 3, lastSeq: 7 });
-    accounts.earlierRuns.noteKilled(run, new Map([['file.open', 4]]));
+    accounts.earlierRuns.noteEnded(run, 'killed', new Map([['file.open', 4]]));
     const records = accounts.poll(1n);
     expect(records).toMatchObject([
-      { stage: 'run', reason: 'killed', kind: 'file.open', count: 4, ofRun: run },
       { stage: 'spool', reason: 'evicted', count: 5, ofRun: run, firstSeq: 3, lastSeq: 7 },
     ]);
     expect(accounts.poll(2n)).toEqual([]);
     expect(accounts.ledger().lost).toEqual([]);
+    // What went with the run itself is told by who found it out.
+    expect(accounts.earlierRuns.read()).toBeUndefined();
   });
 });

@@ -18,7 +18,7 @@ const BALANCE = {
 };
 
 describe('kerntap ledger', () => {
-  it('prints a line for each kind, what is lost, and the verdict', () => {
+  it('prints a line for each kind, what is lost, what is on disk and of whom, and the verdict', () => {
     expect(booksAsTable({ ledger: READINGS.ledger, balance: BALANCE })).toBe(
       [
         'kind          seen  suppressed  lost  delivered  in flight',
@@ -29,6 +29,12 @@ describe('kerntap ledger', () => {
         'lost',
         '  5 file.open in kernel: ring_full',
         '  2 events in queue: overflow',
+        '',
+        '3 of those in flight are on disk: a restart keeps them.',
+        '',
+        'of earlier runs: 5 events are on disk, 11 were delivered',
+        '  run aa: 3 file.open lost in run: killed',
+        '  run bb: 4 file.open lost in run: killed',
         '',
         'The books balance.',
         '',

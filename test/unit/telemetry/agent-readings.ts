@@ -14,11 +14,19 @@ export const READINGS: AgentReadings = {
       },
       'process.exec': { seen: 7, emitted: 7, suppressed: {}, lost: {}, notes: {} },
     },
-    user: { drained: 47, control: 0, encoded: 47, acked: 40, inFlight: 7 },
+    user: { drained: 47, control: 0, encoded: 47, acked: 40, inFlight: 7, spooled: 3 },
     lost: [
       { stage: 'kernel', reason: 'ring_full', kind: 'file.open', total: 5, unaccountable: false },
       { stage: 'queue', reason: 'overflow', kind: '', total: 2, unaccountable: false },
     ],
+    earlierRuns: {
+      spooled: 5,
+      acked: 11,
+      lost: [
+        { run: 'aa', stage: 'run', reason: 'killed', kind: 'file.open', total: 3, unaccountable: false },
+        { run: 'bb', stage: 'run', reason: 'killed', kind: 'file.open', total: 4, unaccountable: false },
+      ],
+    },
   },
   namespaces: [
     { namespace: '', events: 40 },
@@ -38,7 +46,7 @@ export const READINGS: AgentReadings = {
     { name: 'kt_b', runTimeNs: 0n, recursionMisses: null },
   ],
   events: new Map([['file.open', 40]]),
-  stream: { state: 'open', ackedEvents: 40, queueBytes: 65_536 },
+  stream: { state: 'open', ackedEvents: 40, queueBytes: 65_536, lastAckMs: 1_700_000_002_000 },
   otlp: {
     state: 'open',
     problem: '',
@@ -48,6 +56,15 @@ export const READINGS: AgentReadings = {
     lost: { rejected: 4, overflow: 1 },
     queueBytes: 4096,
     sentBytes: 30_000,
+  },
+  spool: {
+    problem: '',
+    bytes: 4096,
+    capacityBytes: 1 << 30,
+    writtenBytes: 8192,
+    events: 3,
+    otherRunsEvents: 5,
+    blindMs: 2500,
   },
   kubelet: { up: true, lastSuccessMs: 1_700_000_000_500, problem: '', pendingPods: 2 },
   hold: { bytes: 16_384, released: 10, expired: 1, overflowed: 0 },
