@@ -63,7 +63,10 @@ export function listenTls(
     },
   );
   acceptor.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
-    refused(handshakeReason(error, socket), peerOf(socket));
+    // Who says nothing and goes asked whether something listens here: a load balancer, mostly.
+    const verdict = verdictOf(socket);
+    if (error.code === 'ECONNRESET' && socket.bytesRead === 0 && verdict === undefined) return;
+    refused(verdict === undefined ? handshakeReason(error) : `client certificate: ${verdict}`, peerOf(socket));
   });
   tls.onChange((material) => {
     if ((material.ca !== undefined) !== mutual) throw new Error('client certificates cannot be turned on or off');
@@ -96,10 +99,14 @@ function peerOf({ remoteAddress, remotePort }: TLSSocket): string {
   return remoteAddress === undefined ? '' : `${remoteAddress}:${remotePort}`;
 }
 
-/** OpenSSL's reason without its file names, or Node's code of what is wrong with a certificate. */
-function handshakeReason(error: NodeJS.ErrnoException, socket: TLSSocket): string {
+/** Node's code of what is wrong with the client's certificate; undefined: nothing, or none was looked at. */
+function verdictOf(socket: TLSSocket): string | undefined {
   // Typed as an Error; it is the code's text.
   const verdict = socket.authorizationError as unknown;
-  if (typeof verdict === 'string' && verdict !== '') return `client certificate: ${verdict}`;
+  return typeof verdict === 'string' && verdict !== '' ? verdict : undefined;
+}
+
+/** OpenSSL's reason without its file names. */
+function handshakeReason(error: NodeJS.ErrnoException): string {
   return /error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):/.exec(error.message)?.[1] ?? error.code ?? error.message;
 }

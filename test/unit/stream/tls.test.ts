@@ -1,4 +1,5 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -287,6 +288,20 @@ describe('the TLS of a collector', () => {
     expect(await reason(undefined)).toMatch(/http request|wrong version number/);
     expect(await reason({ caFile: ours.caFile })).toMatch(/not return a certificate/);
     expect(await reason({ caFile: ours.caFile, ...strange })).toMatch(/^client certificate: [A-Z_]+$/);
+  });
+
+  it('takes who connects and says nothing for a health check, not for a client that is refused', async () => {
+    const collector = await serve(followed(serverPaths(server, ours.caFile)));
+    const port = Number(collector.address.split(':')[1]);
+    for (let i = 0; i < 5; i++) {
+      await new Promise<void>((resolve) => {
+        const socket = connect(port, '127.0.0.1', () => socket.end());
+        socket.on('close', () => resolve());
+        socket.resume();
+      });
+    }
+    await delivers(agent(byName(collector.address), { caFile: ours.caFile, ...client }));
+    expect(collector.stats().refusedBy).toEqual({});
   });
 
   it('takes renewed certificates for new connections; streams that are open go on', async () => {
