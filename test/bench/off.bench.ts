@@ -29,11 +29,11 @@ import { ControlGroup } from '../integration/control-group.ts';
 const ROUNDS = Number(process.env['ROUNDS'] ?? 21);
 /** Runs of an act are short, a millisecond or less, and of so many the quickest counts: what interrupts is not the tap's. */
 const RUNS = 60;
-const COUNTS = { open: 400, chmod: 400, rename: 100, connect: 30, getppid: 3_000 } as const;
+const COUNTS = { open: 400, chmod: 400, rename: 100, connect: 30, exec: 4, getppid: 3_000 } as const;
 type Act = keyof typeof COUNTS;
 const ACTS = Object.keys(COUNTS) as Act[];
-/** Events of the tap in one repetition: open + close, two renames, connect + accept + close (of either end). */
-const EVENTS: Readonly<Record<Act, number>> = { open: 2, chmod: 1, rename: 2, connect: 4, getppid: 1 };
+/** Events of the tap in one repetition: open + close, two renames, connect + accept + close of either end, exec + exit. */
+const EVENTS: Readonly<Record<Act, number>> = { open: 2, chmod: 1, rename: 2, connect: 4, exec: 2, getppid: 1 };
 
 const ALL = PROBES.map(({ kind }) => kind);
 const FILES = [KT_FILE_OPEN, KT_FILE_CLOSE, KT_FILE_RENAME, KT_FILE_UNLINK, KT_FILE_CHMOD];
