@@ -46,6 +46,7 @@ describe('rules and dashboard', () => {
       'KerntapMetadataStale',
       'KerntapReloadFailed',
       'KerntapNotDelivering',
+      'KerntapOtlpNotDelivering',
       'KerntapNotAcknowledged',
       'KerntapSpoolFilling',
       'KerntapSpoolRefused',
