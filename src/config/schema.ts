@@ -454,7 +454,7 @@ export const SETTING_KEYS = {
       enabled: {
         type: 'switch',
         default: false,
-        about: 'false: what memory cannot hold while the collector is away is lost. The chart turns it on.',
+        about: 'false: what memory cannot hold while the collector is away is lost. In the chart: spool.enabled.',
       },
       dir: {
         type: 'text',
