@@ -34,8 +34,9 @@ export interface FlowEnd {
   readonly port: number;
 }
 
-// seed, two addresses, protocol, padding, two ports
-const input = Buffer.alloc(2 + 16 + 16 + 2 + 2 + 2);
+// What is hashed: seed, two addresses, protocol, padding, and two ports where there are any. By its length: a connection
+// is one of thousands a second.
+const INPUTS: ReadonlyMap<number, Buffer> = new Map([12, 16, 36, 40].map((length) => [length, Buffer.alloc(length)]));
 
 function before(a: FlowEnd, aPort: number, b: FlowEnd, bPort: number): boolean {
   const order = Buffer.compare(a.ip, b.ip);
@@ -54,6 +55,8 @@ export function communityId(protocol: number, source: FlowEnd, destination: Flow
   const destinationPort = hasPorts ? (answer ?? destination.port) : 0;
   const oneWay = answers !== undefined && answer === undefined;
   const inOrder = oneWay || before(source, sourcePort, destination, destinationPort);
+  const input = INPUTS.get(4 + 2 * source.ip.length + (hasPorts ? 4 : 0));
+  if (input === undefined) throw new RangeError('an address has 4 or 16 bytes');
   input.writeUInt16BE(seed, 0);
   input.set(inOrder ? source.ip : destination.ip, 2);
   input.set(inOrder ? destination.ip : source.ip, 2 + source.ip.length);
@@ -61,9 +64,9 @@ export function communityId(protocol: number, source: FlowEnd, destination: Flow
   at = input.writeUInt16BE(protocol << 8, at);
   if (hasPorts) {
     at = input.writeUInt16BE(inOrder ? sourcePort : destinationPort, at);
-    at = input.writeUInt16BE(inOrder ? destinationPort : sourcePort, at);
+    input.writeUInt16BE(inOrder ? destinationPort : sourcePort, at);
   }
-  return `1:${hash('sha1', input.subarray(0, at), 'base64')}`;
+  return `1:${hash('sha1', input, 'base64')}`;
 }
 
 function known(ip: Uint8Array): boolean {
