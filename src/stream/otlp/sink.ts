@@ -39,13 +39,15 @@ export interface OtlpSinkOptions {
   readonly random?: () => number;
 }
 
-/** waiting: until a failed call is tried again. connecting: no call was answered yet since then. */
+/** waiting: until a failed call is tried again. connecting: since a failure or a refusal nothing was taken yet. */
 export type SinkState = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
 
 /** Longest that it works before others have their turn. */
 const TURN_MS = 2;
 /** A request that failed so often while others went through is not the receiver's trouble but its own. */
 const TRIES = 10;
+/** Between two complaints of a kind. */
+const COMPLAINT_MS = 10_000;
 
 /** A batch that becomes requests. */
 interface Conversion {
@@ -109,6 +111,8 @@ export class OtlpSink {
   private turnEndsMs = 0;
   private timer: NodeJS.Timeout | undefined;
   private retryAtMs = 0;
+  /** When each was said last. */
+  private readonly complainedMs = new Map<string, number>();
   private closing: Promise<QueueDepth> | undefined;
   private settled: (() => void) | undefined;
 
@@ -245,7 +249,7 @@ export class OtlpSink {
       result = conversion.steps.next();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.log.warn(
+      this.complain(
         { reason, first_seq: conversion.batch.firstSeq },
         'a batch could not be told as OpenTelemetry logs',
       );
@@ -335,9 +339,9 @@ export class OtlpSink {
     if (refused > 0) {
       const slot = this.lost.own.addSome('otlp', 'rejected', request, refused);
       this.confirmed[slot] = (this.confirmed[slot] ?? 0) - refused;
-      this.log.warn({ reason: message, events: refused }, 'the OTLP receiver rejected events');
+      this.complain({ reason: message, events: refused }, 'the OTLP receiver rejected events');
     } else if (message !== '') {
-      this.log.warn({ reason: message }, 'the OTLP receiver warns');
+      this.complain({ reason: message }, 'the OTLP receiver warns');
     }
     this.done(of, request);
   }
@@ -347,13 +351,15 @@ export class OtlpSink {
     const { retry, afterMs, reason } = judge(failure);
     const message = this.options.dialer.explain(channel.target, failure.details);
     if (!retry) {
-      this.log.warn({ status: reason, reason: message, events: request.events }, 'the OTLP receiver refused events');
+      this.complain({ status: reason, reason: message, events: request.events }, 'the OTLP receiver refused events');
+      if (this.state === 'open') this.state = 'connecting';
+      if (this.state === 'connecting') this.problem = `${reason}: ${message}`;
       this.drop(of, request, reason);
       return;
     }
     if (flight.failures++ === 0) flight.confirmedBefore = this.confirmedRequests;
     if (flight.failures >= TRIES && this.confirmedRequests > flight.confirmedBefore) {
-      this.log.warn({ status: reason, reason: message, events: request.events }, 'events that do not get through');
+      this.complain({ status: reason, reason: message, events: request.events }, 'events that do not get through');
       this.drop(of, request, 'undeliverable');
       return;
     }
@@ -372,6 +378,14 @@ export class OtlpSink {
     this.settledEvents += request.events;
     of.requests--;
     this.settle(of);
+  }
+
+  /** What may be said for every request: each seldom; how much it was is in the books. */
+  private complain(fields: object, message: string): void {
+    const nowMs = performance.now();
+    if (nowMs - (this.complainedMs.get(message) ?? Number.NEGATIVE_INFINITY) < COMPLAINT_MS) return;
+    this.complainedMs.set(message, nowMs);
+    this.log.warn(fields, message);
   }
 
   /** No call before the back-off is over, or before the receiver wants one, where it says so. */

@@ -260,6 +260,20 @@ describe('a status', () => {
     expect(losses()).toEqual([`10 process.exit otlp: ${name.toLowerCase()}`]);
   });
 
+  it('that refuses is not a receiver that works: health says why, until something is taken again', async () => {
+    receiver.behaviour = (_, call) => (call < 20 ? { code: status.UNAUTHENTICATED, details: 'token expired' } : {});
+    sink.start();
+    for (let i = 0; i < 20; i++) sink.send(batchOf(1 + i, 1));
+    await settled();
+    expect(sink.state).toBe('connecting');
+    expect(sink.problem).toBe('unauthenticated: token expired');
+    // Twenty refusals, one line.
+    expect(said.filter(({ message }) => message === 'the OTLP receiver refused events')).toHaveLength(1);
+    sink.send(batchOf(21, 1));
+    await settled();
+    expect([sink.state, sink.problem]).toEqual(['open', '']);
+  });
+
   it('RESOURCE_EXHAUSTED with a RetryInfo is tried again when it says', async () => {
     receiver.behaviour = first({
       code: status.RESOURCE_EXHAUSTED,
