@@ -87,7 +87,9 @@ export const POD: readonly Column<Own<Pod>>[] = [
   column('k8s_pod_host_network', 'boolean', '', ({ body }) => body.hostNetwork),
   column('k8s_pod_host_pid', 'boolean', '', ({ body }) => body.hostPid),
   column('k8s_service_account_name', 'string', '', ({ body }) => orNull(body.serviceAccount)),
-  column('k8s_owner_kind', 'string', "the pod's controller", ({ body }) => orNull(body.ownerKind)),
+  column('k8s_owner_kind', 'string', 'what the pod belongs to in the end: Deployment, CronJob, ...', ({ body }) =>
+    orNull(body.ownerKind),
+  ),
   column('k8s_owner_name', 'string', '', ({ body }) => orNull(body.ownerName)),
   column('k8s_owner_derived', 'boolean', 'computed from names, not read; null without an owner', ({ body }) =>
     body.ownerName === '' ? null : body.ownerDerived,
@@ -95,8 +97,29 @@ export const POD: readonly Column<Own<Pod>>[] = [
   column('k8s_pod_phase', 'string', '', ({ body }) => orNull(body.phase)),
   column('k8s_pod_start_time', 'string', 'RFC 3339, as the kubelet says', ({ body }) => orNull(body.startedAt)),
   column('k8s_pod_host_paths', 'strings', 'hostPath volumes', ({ body }) => body.hostPaths),
+  column('k8s_pod_annotations', 'map', 'those that the settings name', ({ body }) => body.annotations),
+  column(
+    'k8s_pod_untold_labels',
+    'integer',
+    'labels left out, by the settings or for their length',
+    ({ body }) => body.untoldLabels,
+  ),
+  column('k8s_pod_host_ipc', 'boolean', '', ({ body }) => body.hostIpc),
+  column('k8s_pod_user_namespace', 'boolean', "its root is not the node's", ({ body }) => body.userNamespace),
+  column('k8s_pod_runtime_class', 'string', 'a runtime with a kernel of its own hides what runs in it', ({ body }) =>
+    orNull(body.runtimeClass),
+  ),
+  column('k8s_controller_kind', 'string', 'the first of the owners, as read', ({ body }) =>
+    orNull(body.controllerKind),
+  ),
+  column('k8s_controller_name', 'string', '', ({ body }) => orNull(body.controllerName)),
+  column('k8s_controller_uid', 'string', '', ({ body }) => orNull(body.controllerUid)),
+  column('k8s_pod_creation_time', 'string', 'RFC 3339', ({ body }) => orNull(body.createdAt)),
+  column('k8s_pod_finish_time', 'string', 'RFC 3339: when its last container ended', ({ body }) =>
+    orNull(body.finishedAt),
+  ),
   objects('k8s_pod_containers', 'each container', CONTAINER, ({ body }) => body.containers),
-  column('metadata_source', 'string', 'kubelet', ({ body }) => orNull(body.source)),
+  column('metadata_source', 'string', 'pods-api, kubelet', ({ body }) => orNull(body.source)),
   column('k8s_node_uid', 'string', '', ({ node }) => orNull(node.nodeUid)),
   column('host_ips', 'strings', "the node's", ({ node }) => node.nodeIps),
 ];

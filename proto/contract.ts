@@ -1,8 +1,7 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { ServiceDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 import type { Batch, PublishRequest, PublishResponse } from './messages.ts';
+import { protoFile } from './proto-file.ts';
 import { BigReader } from './wire-reader.ts';
 
 export type * from './messages.ts';
@@ -15,15 +14,6 @@ export const PUBLISH_PATH = '/kerntap.v1.EventCollector/Publish';
 
 const EMPTY = Buffer.alloc(0);
 
-// events.proto lies beside this file in the source tree; from dist/proto it is two folders up.
-function protoFile(): string {
-  for (const candidate of ['./kerntap/v1/events.proto', '../../proto/kerntap/v1/events.proto']) {
-    const path = fileURLToPath(new URL(candidate, import.meta.url));
-    if (existsSync(path)) return path;
-  }
-  throw new Error(`proto/kerntap/v1/events.proto is missing beside ${fileURLToPath(import.meta.url)}`);
-}
-
 const BIG_TYPES = new Set(['uint64', 'int64', 'sint64', 'fixed64', 'sfixed64']);
 
 // What a field reads as where the frame does not carry it. protobufjs gives Long and [] for 64-bit numbers and bytes.
@@ -35,7 +25,7 @@ function absentValue(field: protobuf.Field): unknown {
 }
 
 function load(): protobuf.Root {
-  const root = protobuf.loadSync(protoFile());
+  const root = protobuf.loadSync(protoFile('kerntap/v1/events.proto'));
   root.resolveAll();
   const visit = (namespace: protobuf.NamespaceBase): void => {
     for (const nested of namespace.nestedArray) {

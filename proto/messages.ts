@@ -297,6 +297,16 @@ export interface Pod {
   readonly startedAt: string;
   readonly source: string;
   readonly hostPaths: readonly string[];
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly untoldLabels: number;
+  readonly hostIpc: boolean;
+  readonly userNamespace: boolean;
+  readonly runtimeClass: string;
+  readonly controllerKind: string;
+  readonly controllerName: string;
+  readonly controllerUid: string;
+  readonly createdAt: string;
+  readonly finishedAt: string;
 }
 
 export interface Container {

@@ -9,10 +9,8 @@ import type { ConfigStatus } from '../config/watch.ts';
 import { KernelTap } from '../kernel/tap.ts';
 import { findCgroupMount } from '../kubernetes/cgroup-mount.ts';
 import { firstProcess } from '../kubernetes/first-process.ts';
-import { KubeletSource } from '../kubernetes/kubelet.ts';
 import type { NodeFactsKeeper } from '../kubernetes/node-facts.ts';
-import { podMessage } from '../kubernetes/pods.ts';
-import { PodResolver } from '../kubernetes/resolver.ts';
+import type { PodResolver } from '../kubernetes/resolver.ts';
 import { WorkloadTable } from '../kubernetes/table.ts';
 import { containerTgids, walkCgroups } from '../kubernetes/walk.ts';
 import { BufferPool } from '../stream/buffer-pool.ts';
@@ -30,7 +28,7 @@ import { Accounts } from './accounts.ts';
 import { BootClock, systemClocks } from './clock.ts';
 import { CollectorChannel } from './collector-channel.ts';
 import { DrainLoop } from './drain.ts';
-import { HOLD_BYTES, HOLD_DEADLINE_MS, Hold } from './hold.ts';
+import { Hold } from './hold.ts';
 import { KERNEL_KINDS } from './kinds.ts';
 import { onceUntilChange } from './log.ts';
 import { lossMessage } from './loss-message.ts';
@@ -40,6 +38,7 @@ import { openSpool } from './open-spool.ts';
 import { type AgentOptions, StartError } from './options.ts';
 import { openOtlp } from './otlp.ts';
 import { Pipeline } from './pipeline.ts';
+import { openPodNames } from './pod-names.ts';
 import { preflight } from './preflight.ts';
 import { ProbeNews } from './probe-news.ts';
 import { Services } from './services.ts';
@@ -83,7 +82,7 @@ export class Agent {
   readonly #pipeline: Pipeline;
   readonly #loop: DrainLoop;
   readonly #accounts: Accounts;
-  readonly #kubelet: { readonly source: KubeletSource; readonly resolver: PodResolver } | undefined;
+  readonly #pods: PodResolver | undefined;
   readonly #observation: Observation;
   readonly #viewers: Viewers;
   readonly #runId = randomBytes(16);
@@ -205,7 +204,14 @@ export class Agent {
       watch: (tail) => this.#pipeline.watch(tail),
       unwatch: (tail) => this.#pipeline.unwatch(tail),
     });
-    this.#kubelet = this.#openKubelet();
+    this.#pods = openPodNames({
+      options,
+      nodeName: this.#facts.nodeName,
+      table: this.#workloads,
+      tell: (event) => this.#pipeline.own(event, this.#clock.nowNs()),
+      redact: (command) => this.#settings.execs.commandLine(command),
+      log,
+    });
     const hold = this.#openHold();
     this.#loop = new DrainLoop({
       source: this.#tap,
@@ -237,7 +243,7 @@ export class Agent {
       client: this.#out.main,
       otlp: this.#out.otlp,
       tls: () => this.#channel?.tls,
-      kubelet: this.#kubelet,
+      pods: this.#pods,
       hold,
       tail: this.#tail,
       blindNs: () => this.#succession.blindNs,
@@ -281,7 +287,7 @@ export class Agent {
   private abandon(): void {
     this.#facts.stop();
     this.#loop.stop();
-    this.#kubelet?.resolver.stop();
+    this.#pods?.stop();
     void this.#services?.close();
     this.#tail?.close();
     this.#channel?.stop();
@@ -299,7 +305,7 @@ export class Agent {
     const started = performance.now();
     const cgroups = this.#walk();
     let primeMs = performance.now() - started;
-    const firstPods = this.#kubelet?.resolver.start();
+    const firstPods = this.#pods?.start();
     this.#settings.judgeAll();
     this.#services = await Services.open({
       metricsListen: this.#options.metricsListen,
@@ -370,7 +376,7 @@ export class Agent {
     this.#succession.ceased(this.#clock.nowNs());
     this.#facts.stop();
     this.#settings.stop();
-    this.#kubelet?.resolver.stop();
+    this.#pods?.stop();
     this.#loop.stop();
     try {
       const on = this.#tap.status().filter((probe) => probe.state === 'on');
@@ -416,38 +422,14 @@ export class Agent {
     });
   }
 
-  #openKubelet(): { source: KubeletSource; resolver: PodResolver } | undefined {
-    const { kubelet, kubeletTokenFile, kubeletCaFile, kubeletInsecure } = this.#options;
-    if (kubelet === undefined) return undefined;
-    const source = new KubeletSource({
-      url: kubelet,
-      nodeName: this.#facts.nodeName,
-      insecure: kubeletInsecure,
-      ...(kubeletTokenFile === undefined ? {} : { tokenFile: kubeletTokenFile }),
-      ...(kubeletCaFile === undefined ? {} : { caFile: kubeletCaFile }),
-    });
-    const resolver = new PodResolver({
-      source,
-      table: this.#workloads,
-      onPod: ({ state, pod }) => {
-        const containers = pod.containers.map((container) => {
-          const probeCommands = container.probeCommands.map((command) => this.#settings.execs.commandLine(command));
-          return { ...container, probeCommands };
-        });
-        this.#pipeline.own({ pod: podMessage({ ...pod, containers }, state, 'kubelet') }, this.#clock.nowNs());
-      },
-      onError: (error) => this.#log.warn({ reason: error.message, kubelet }, 'no pods from the kubelet'),
-    });
-    return { source, resolver };
-  }
-
   #openHold(): Hold | undefined {
-    const resolver = this.#kubelet?.resolver;
-    if (resolver === undefined) return undefined;
+    const pods = this.#pods;
+    const { seconds, bytes } = this.#options.settings.hold;
+    if (pods === undefined || seconds === 0) return undefined;
     const hold = new Hold({
-      deadlineMs: HOLD_DEADLINE_MS,
-      capacityBytes: HOLD_BYTES,
-      worthWaiting: (workload) => resolver.mayNameSoon(workload),
+      deadlineMs: seconds * 1000,
+      capacityBytes: bytes,
+      worthWaiting: (workload) => pods.mayNameSoon(workload),
       lookup: (low, high) => this.#workloads.get(low, high),
       release: this.#pipeline.event.bind(this.#pipeline),
     });

@@ -19,10 +19,8 @@ export interface HoldOptions {
   readonly release: RecordSink;
 }
 
-export const HOLD_DEADLINE_MS = 1000;
 /** No container's events are kept longer, whatever is asked for. */
 export const HOLD_DEADLINE_CAP_MS = 5000;
-export const HOLD_BYTES = 16 << 20;
 /** Longer between two ticks, the agent did not run: an answer that came meanwhile is read only after the tick. */
 const STALL_MS = 100;
 

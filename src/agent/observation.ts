@@ -1,6 +1,5 @@
 /** Reads the agent's parts for whoever asks: metrics, health. Everything is read at the moment of the question. */
 import type { KernelTap } from '../kernel/tap.ts';
-import type { KubeletSource } from '../kubernetes/kubelet.ts';
 import type { PodResolver } from '../kubernetes/resolver.ts';
 import type { Delivery } from '../stream/delivery.ts';
 import { KIND_NAMES } from '../stream/event-kinds.ts';
@@ -12,8 +11,8 @@ import { ProbeWatch } from '../telemetry/probe-watch.ts';
 import type {
   AgentReadings,
   ConfigReading,
-  KubeletReading,
   OtlpReading,
+  PodsReading,
   ProbeReading,
   StreamReading,
   TlsReading,
@@ -36,7 +35,7 @@ export interface ObservedParts {
     | undefined;
   /** Undefined: the stream is not encrypted. */
   readonly tls: () => TlsReading | undefined;
-  readonly kubelet: { readonly source: KubeletSource; readonly resolver: PodResolver } | undefined;
+  readonly pods: Pick<PodResolver, 'status' | 'expected'> | undefined;
   readonly hold: Hold | undefined;
   readonly tail: Tail | undefined;
   /** How long nobody watched before this run, ns; undefined: not known. */
@@ -94,7 +93,7 @@ export class Observation {
       stream: this.#stream(),
       otlp: this.#otlp(),
       spool: client.stored && { ...client.stored, blindMs: this.#blindMs() },
-      kubelet: this.#kubelet(),
+      pods: this.#pods(),
       hold: hold && { ...hold.counts, bytes: hold.heldBytes },
       config: config(),
       tls: this.#parts.tls(),
@@ -114,7 +113,7 @@ export class Observation {
       streamProblem: this.#parts.client.problem,
       otlp: this.#otlp(),
       spool: this.#parts.client.stored?.problem ?? '',
-      kubelet: this.#kubelet(),
+      pods: this.#pods(),
       config: this.#parts.config(),
       tls: this.#parts.tls(),
     };
@@ -163,15 +162,26 @@ export class Observation {
     return blindNs === undefined ? undefined : Number(blindNs / 1_000_000n);
   }
 
-  #kubelet(): KubeletReading | undefined {
-    const { kubelet } = this.#parts;
-    if (kubelet === undefined) return undefined;
-    const { reachable, lastOkMs, lastError } = kubelet.source.status();
+  #pods(): PodsReading | undefined {
+    const { pods } = this.#parts;
+    if (!pods?.expected) return undefined;
+    const { source, changes, pods: known, gone, unknown, lastOkMs, problem, sources } = pods.status();
     return {
-      up: reachable === true,
+      source,
+      changes,
       lastSuccessMs: lastOkMs,
-      problem: lastError,
-      pendingPods: kubelet.resolver.counts().unknown,
+      problem,
+      knownPods: known,
+      gonePods: gone,
+      pendingPods: unknown,
+      sources: sources.map((each) => ({
+        name: each.source,
+        requests: each.requests,
+        failures: each.failures,
+        skippedPods: each.skippedPods,
+        lastSuccessMs: each.lastOkMs,
+        problem: each.lastError,
+      })),
     };
   }
 }

@@ -13,8 +13,10 @@ export interface AgentOptions {
   readonly tls: ClientTls | undefined;
   /** Where standalone's collector writes. */
   readonly outDir: string;
-  /** Base URL; undefined: no kubelet is asked and nothing is held. */
+  /** Base URL; undefined: HTTPS /pods is not asked. */
   readonly kubelet: string | undefined;
+  /** Folder of the Pods API's socket; undefined: it is not asked. With neither of them nothing is held. */
+  readonly podsApiDir: string | undefined;
   readonly kubeletTokenFile: string | undefined;
   readonly kubeletCaFile: string | undefined;
   readonly kubeletInsecure: boolean;

@@ -188,7 +188,8 @@ function matches({ match }: PolicyRule, workload: Workload): boolean | 'unknown'
   if (container !== undefined && !any(container, workload.containerName)) return false;
   if (image !== undefined && !any(image, workload.imageName)) return false;
   return Object.entries(podLabels ?? {}).every(([name, pattern]) => {
-    const value = Object.hasOwn(workload.labels, name) ? workload.labels[name] : undefined;
+    const labels = Object.hasOwn(workload.labels, name) ? workload.labels : workload.untoldLabels;
+    const value = Object.hasOwn(labels, name) ? labels[name] : undefined;
     return value !== undefined && matchesGlob(value, pattern);
   });
 }

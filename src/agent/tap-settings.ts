@@ -71,7 +71,18 @@ export function tailRulesOf({ tail }: Settings): TailRules {
 }
 
 /** Sections whose change is not taken before a restart. */
-const FIXED = ['clusterName', 'clusterUid', 'nodeName', 'node', 'collector', 'stream', 'kubelet', 'metrics'] as const;
+const FIXED = [
+  'clusterName',
+  'clusterUid',
+  'nodeName',
+  'node',
+  'collector',
+  'stream',
+  'kubelet',
+  'pods',
+  'hold',
+  'metrics',
+] as const;
 
 /** Which of them differ. */
 export function needsRestart(before: Settings, after: Settings): string[] {

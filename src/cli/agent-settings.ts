@@ -62,6 +62,12 @@ function spoolFlag(value: string | undefined): Given {
   return value === 'off' ? { enabled: false } : { enabled: true, dir: path.resolve(value) };
 }
 
+export function podsApiDir(values: FlagValues): string | undefined {
+  const value = text(values, 'kubelet-pods-api');
+  if (value === undefined || value === 'off' || value.startsWith('/')) return value;
+  throw new UsageError(`--kubelet-pods-api: '${value}' is not an absolute path, nor off`);
+}
+
 /** Only the kinds named are on; file.open keeps the mode it has, and is `sensitive` where that was off. */
 function onlyKinds(kinds: readonly string[], settings: Settings): Given {
   const probes = Object.keys(settings.probes).filter((name) => name !== 'socket.unix');
@@ -113,6 +119,7 @@ export function flagSettings(values: FlagValues): (settings: Settings) => Settin
       url: kubeletUrl(text(values, 'kubelet')),
       tokenFile: text(values, 'kubelet-token-file'),
       caFile: text(values, 'kubelet-ca-file'),
+      podsApiDir: podsApiDir(values),
     },
   };
   return (settings) =>

@@ -36,6 +36,11 @@ const FLAGS = {
   kubelet: { type: 'string', value: 'URL', help: "ask this node's kubelet for pods, e.g. https://127.0.0.1:10250" },
   'kubelet-token-file': { type: 'string', value: 'FILE', help: "bearer token for it (the pod's own service account)" },
   'kubelet-ca-file': { type: 'string', value: 'FILE', help: 'CA that its certificate must be signed by' },
+  'kubelet-pods-api': {
+    type: 'string',
+    value: 'DIR',
+    help: "folder of its Pods API's socket, which is asked first; off: never (/var/lib/kubelet/pods-api)",
+  },
   'node-name': { type: 'string', value: 'NAME', help: 'Kubernetes name of this node ($NODE_NAME, else the host name)' },
   'node-labels': {
     type: 'string',
@@ -154,6 +159,7 @@ export function agentOptions(
     tls: standalone ? undefined : clientTls(settings.collector.tls, 'collector.tls'),
     outDir: path.resolve(out ?? path.join(state, 'kerntap', 'events')),
     kubelet: kubelet.url,
+    podsApiDir: kubelet.podsApiDir === 'off' ? undefined : kubelet.podsApiDir,
     kubeletTokenFile: kubelet.tokenFile,
     kubeletCaFile: kubelet.caFile,
     kubeletInsecure: kubelet.insecureSkipVerify,

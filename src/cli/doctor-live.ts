@@ -1,4 +1,5 @@
 import type { Check } from '../kernel/requirements.ts';
+import type { PodsFrom } from '../telemetry/health.ts';
 import type { FactFinding, ProbeFinding } from './doctor-report.ts';
 import { askAgent, LocalError } from './local-client.ts';
 
@@ -10,6 +11,7 @@ interface Status {
     readonly status: 'ok' | 'degraded' | 'failed';
     readonly failed: readonly Finding[];
     readonly degraded: readonly Finding[];
+    readonly pods?: PodsFrom;
   };
   /** Absent: an agent older than this. */
   readonly facts?: readonly FactFinding[];
@@ -61,8 +63,25 @@ function reading({ version, uptime_s, health, facts = [], fact_problems = [], pr
     remedy: 'grant what is missing, give the facts under `node` in the configuration, or do not ask there',
   };
   return {
-    checks: fact_problems.length === 0 ? [check] : [check, asked],
+    checks: [check, ...podChecks(health.pods), ...(fact_problems.length === 0 ? [] : [asked])],
     facts,
     probes: probes.map(({ name, tier, state, reason }) => ({ kind: name, tier, state, reason })),
   };
+}
+
+/** Where the agent has the names of pods from; none where it asks nobody. */
+function podChecks(pods: PodsFrom | undefined): Check[] {
+  if (pods === undefined) return [];
+  const { source, age_s, problems } = pods;
+  const told = Object.entries(problems).map(([name, problem]) => `${name}: ${problem}`);
+  const age = age_s === null ? 'never heard of one' : `last heard ${age_s} s ago`;
+  return [
+    {
+      id: 'pod_names',
+      title: 'Names of pods',
+      verdict: source === 'none' ? 'warning' : 'ok',
+      value: [`by ${source}, ${age}`, ...told].join('; '),
+      remedy: source === 'none' ? 'events of new pods leave as pending until the kubelet answers' : '',
+    },
+  ];
 }

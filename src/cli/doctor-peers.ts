@@ -1,9 +1,12 @@
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { Client, Metadata } from '@grpc/grpc-js';
 import { PUBLISH_PATH } from '../../proto/contract.ts';
 import type { Check } from '../kernel/requirements.ts';
-import { type KubeletOptions, KubeletSource } from '../kubernetes/kubelet.ts';
+import { type KubeletOptions, KubeletSource, MAX_REPLY_BYTES } from '../kubernetes/kubelet.ts';
+import { isSocket, PODS_API_SOCKET } from '../kubernetes/pods-api.ts';
+import { PodsApiClient } from '../kubernetes/pods-api-client.ts';
 import { ChannelTls } from '../stream/channel-tls.ts';
 import { Endpoints } from '../stream/endpoints.ts';
 import type { ClientTls } from '../tls/client-settings.ts';
@@ -113,6 +116,25 @@ function reachTcp(address: string, timeoutMs: number): Promise<void> {
     socket.once('error', reject);
     socket.once('close', () => clearTimeout(timer));
   });
+}
+
+/** Does the kubelet answer over the socket in this folder? Never fatal: HTTPS /pods is asked where it does not. */
+export async function checkPodsApi(dir: string, timeoutMs = 5000): Promise<Check> {
+  const check: Check = { id: 'pods_api', title: 'Pods API', verdict: 'ok', value: '', remedy: '' };
+  const socketPath = join(dir, PODS_API_SOCKET);
+  if (!isSocket(socketPath)) {
+    const value = `no socket ${socketPath}: kubelets from 1.37 on have one (1.36 with the feature gate PodsAPI)`;
+    return { ...check, verdict: 'unknown', value };
+  }
+  const client = new PodsApiClient({ socketPath, maxBytes: MAX_REPLY_BYTES, timeoutMs });
+  try {
+    return { ...check, value: `${socketPath}: ${(await client.list()).length} pods` };
+  } catch (error) {
+    const remedy = error instanceof Error ? error.message : String(error);
+    return { ...check, verdict: 'warning', value: `no pods from ${socketPath}`, remedy };
+  } finally {
+    client.close();
+  }
 }
 
 /** Does the kubelet answer with its pods? Never fatal: events are sent as pending till then. */

@@ -6,10 +6,11 @@ import { readFeatures } from '../kernel/features.ts';
 import { type Check, checkFeatures } from '../kernel/requirements.ts';
 import { KUBELET_TOKEN_FILE } from '../kubernetes/kubelet.ts';
 import { factTable, NodeFactsKeeper } from '../kubernetes/node-facts.ts';
+import { PODS_API_DIR } from '../kubernetes/pods-api.ts';
 import { clientTls } from '../tls/client-settings.ts';
-import { endpointsOf, TLS_FLAGS, tlsFlags } from './agent-settings.ts';
+import { endpointsOf, podsApiDir, TLS_FLAGS, tlsFlags } from './agent-settings.ts';
 import { askRunning } from './doctor-live.ts';
-import { checkCollector, checkKubelet } from './doctor-peers.ts';
+import { checkCollector, checkKubelet, checkPodsApi } from './doctor-peers.ts';
 import { tryProbes } from './doctor-probes.ts';
 import { canRun, type FactFinding, reportAsJson, reportAsTable } from './doctor-report.ts';
 import { type FlagSpecs, type FlagValues, flagHelp, hostPorts, parseFlags, text, UsageError } from './flags.ts';
@@ -30,6 +31,11 @@ const FLAGS = {
   },
   'kubelet-token-file': { type: 'string', value: 'FILE', help: "bearer token for it (the pod's own service account)" },
   'kubelet-ca-file': { type: 'string', value: 'FILE', help: 'CA that its certificate must be signed by' },
+  'kubelet-pods-api': {
+    type: 'string',
+    value: 'DIR',
+    help: `folder of its Pods API's socket, which is asked for the pods; off: not asked (${PODS_API_DIR})`,
+  },
   'node-name': { type: 'string', value: 'NAME', help: 'Kubernetes name of this node ($NODE_NAME, else the host name)' },
   proc: { type: 'string', value: 'DIR', help: "the host's /proc (/proc)" },
   cgroup: { type: 'string', value: 'DIR', help: 'mount point of the cgroup v2 hierarchy (found in the mounts)' },
@@ -59,7 +65,7 @@ export async function run(args: readonly string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  const peers = [...collectorChecks(values), kubeletCheck(values)];
+  const peers = [...collectorChecks(values), podsApiCheck(values), kubeletCheck(values)];
   const checks = checkFeatures(readFeatures({ proc: text(values, 'proc'), cgroup: text(values, 'cgroup') }));
   const hopeless = checks.some(({ verdict }) => verdict === 'problem');
   const objects = text(values, 'bpf-dir');
@@ -95,6 +101,11 @@ function collectorChecks(values: FlagValues): Promise<Check>[] {
   const addresses = endpointsOf(collector);
   if (addresses.length === 0) return [notAsked('collector', 'Collector', '--collector')];
   return addresses.map((address) => checkCollector({ address, tls }));
+}
+
+function podsApiCheck(values: FlagValues): Promise<Check> {
+  const dir = podsApiDir(values) ?? PODS_API_DIR;
+  return dir === 'off' ? notAsked('pods_api', 'Pods API', '--kubelet-pods-api') : checkPodsApi(dir);
 }
 
 function kubeletCheck(values: FlagValues): Promise<Check> {

@@ -587,6 +587,58 @@ export const SETTING_KEYS = {
         default: false,
         about: 'true: its certificate is not verified (clusters whose kubelets sign their own).',
       },
+      podsApiDir: {
+        type: 'text',
+        pattern: /^off$|^\/.{0,4094}$/,
+        shape: 'an absolute path, or off',
+        default: '/var/lib/kubelet/pods-api',
+        about:
+          'Folder of the socket of its Pods API (Kubernetes 1.36 with the gate, 1.37 and newer), which is asked first; ' +
+          'off: never. Where no socket is there, only url is asked.',
+      },
+      reconcileSeconds: {
+        type: 'integer',
+        min: 10,
+        max: 86_400,
+        default: 300,
+        about: 'Between two full lists by the Pods API beside its watch, less or more a fifth.',
+      },
+    },
+  },
+  pods: {
+    type: 'section',
+    about: 'What is told of pods. A change needs a restart.',
+    keys: {
+      labels: { ...globs('Labels that are told; policies match the others, too.'), default: ['*'] },
+      annotations: { ...globs('Annotations that are told (in kerntap.pod); none by default.'), default: [] },
+      maxLabelBytes: {
+        type: 'bytes',
+        min: 0,
+        max: 65_536,
+        default: 4096,
+        about:
+          'Bound of the labels of one pod, names and values together, and of its annotations: what is over it is not told.',
+      },
+    },
+  },
+  hold: {
+    type: 'section',
+    about: 'Events of a pod that is not known yet wait for its name, in order. A change needs a restart.',
+    keys: {
+      seconds: {
+        type: 'number',
+        min: 0,
+        max: 5,
+        default: 1,
+        about: 'At most for so long; then they leave as pending, and a kerntap.pod follows. 0: none waits.',
+      },
+      bytes: {
+        type: 'bytes',
+        min: 1 << 16,
+        max: 256 << 20,
+        default: 16 << 20,
+        about: 'Memory for all that wait; where it is full the oldest leave.',
+      },
     },
   },
   metrics: {

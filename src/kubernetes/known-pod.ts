@@ -24,6 +24,9 @@ const PAST = 'image of a past instance is not in status';
 export class KnownPod {
   readonly #identities = new Map<string, ContainerIdentity>();
   #pod: Pod | undefined;
+  /** The same object while they are the same: they key caches. */
+  #labels: Pod['labels'] = {};
+  #untoldLabels: Pod['untoldLabels'] = {};
   #youngestNamed = 0n;
 
   /** The pod as last read. */
@@ -35,8 +38,9 @@ export class KnownPod {
   update(pod: Pod): boolean {
     const before = this.#pod;
     if (before !== undefined && isDeepStrictEqual(before, pod)) return false;
-    const sameLabels = before !== undefined && isDeepStrictEqual(before.labels, pod.labels);
-    this.#pod = sameLabels ? { ...pod, labels: before.labels } : pod;
+    this.#pod = pod;
+    if (!isDeepStrictEqual(this.#labels, pod.labels)) this.#labels = pod.labels;
+    if (!isDeepStrictEqual(this.#untoldLabels, pod.untoldLabels)) this.#untoldLabels = pod.untoldLabels;
     for (const container of pod.containers) {
       const { name, runtime, imageName, imageDigest } = container;
       for (const id of container.previousIds) this.#identify(id, { name, runtime, imageName: '', imageDigest: '' });
@@ -68,7 +72,8 @@ export class KnownPod {
       before.containerName === (identity?.name ?? '') &&
       before.imageDigest === (identity?.imageDigest ?? '') &&
       before.imageName === (identity?.imageName ?? '') &&
-      before.labels === pod.labels &&
+      before.labels === this.#labels &&
+      before.untoldLabels === this.#untoldLabels &&
       before.podName === pod.name &&
       before.namespace === pod.namespace &&
       before.serviceAccount === pod.serviceAccount &&
@@ -88,7 +93,8 @@ export class KnownPod {
       imageDigest: identity?.imageDigest ?? '',
       podName: pod.name,
       namespace: pod.namespace,
-      labels: pod.labels,
+      labels: this.#labels,
+      untoldLabels: this.#untoldLabels,
       serviceAccount: pod.serviceAccount,
       ownerKind: pod.ownerKind,
       ownerName: pod.ownerName,

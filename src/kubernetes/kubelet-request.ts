@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { type RequestOptions, request } from 'node:https';
 import { isIP } from 'node:net';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
@@ -18,36 +19,34 @@ export interface KubeletRequest {
   readonly signal: AbortSignal;
 }
 
-export interface KubeletReply {
-  readonly status: number;
-  readonly body: Buffer;
-}
+/** What reads the body of a 200 while it arrives. */
+export type BodyReader<T> = (body: AsyncIterable<Buffer>) => Promise<T>;
+
+export type KubeletReply<T> =
+  | { readonly status: 200; readonly value: T }
+  /** `said`: the first KiB of the body. */
+  | { readonly status: number; readonly said: string };
+
+const MAX_SAID_BYTES = 1024;
 
 /**
  * One GET, over a connection of its own (a token or CA that changed is then never mixed with an old connection).
- * Rejects with PodSourceError; the body of a reply that is not 200 is cut at 1 KiB.
+ * Rejects with PodSourceError, or with what `read` throws.
  */
-export function getFromKubelet(ask: KubeletRequest): Promise<KubeletReply> {
+export function getFromKubelet<T>(ask: KubeletRequest, read: BodyReader<T>): Promise<KubeletReply<T>> {
   return new Promise((resolve, reject) => {
     const fail = (error: unknown) => reject(asSourceError(error, ask));
     const req = request(ask.url, optionsOf(ask), (res) => {
       const status = res.statusCode ?? 0;
-      const limit = status === 200 ? ask.maxBytes : 1024;
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      res.on('data', (chunk: Buffer) => {
-        if (bytes + chunk.length > limit && status === 200) {
-          req.destroy(
-            new PodSourceError('too-large', `the kubelet's reply is over ${limit} bytes: it was not read further`),
-          );
-          return;
-        }
-        if (bytes < limit) chunks.push(chunk.subarray(0, limit - bytes));
-        bytes += chunk.length;
+      const done: Promise<KubeletReply<T>> =
+        status === 200
+          ? read(bounded(res, ask.maxBytes)).then((value) => ({ status: 200, value }))
+          : beginning(res).then((said) => ({ status, said }));
+      // What ends the request has rejected before, by its own error.
+      done.then(resolve, (error: unknown) => {
+        reject(error);
+        req.destroy();
       });
-      res.on('end', () => resolve({ status, body: Buffer.concat(chunks) }));
-      // The peer broke off; what we end ourselves has rejected before, by the request's error.
-      res.on('error', () => fail(new PodSourceError('reply', `the kubelet's reply was cut after ${bytes} bytes`)));
     });
     const deadline = setTimeout(
       () => req.destroy(new PodSourceError('timeout', `no whole reply from ${ask.url.href} in ${ask.timeoutMs} ms`)),
@@ -57,6 +56,38 @@ export function getFromKubelet(ask: KubeletRequest): Promise<KubeletReply> {
     req.on('close', () => clearTimeout(deadline));
     req.end();
   });
+}
+
+async function* bounded(res: IncomingMessage, maxBytes: number): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  const cut = () => new PodSourceError('reply', `the kubelet's reply was cut after ${bytes} bytes`);
+  const chunks = res[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await chunks.next().catch(() => {
+        throw cut();
+      });
+      if (next.done) return;
+      const chunk: Buffer = next.value;
+      bytes += chunk.length;
+      if (bytes > maxBytes) {
+        throw new PodSourceError('too-large', `the kubelet's reply is over ${maxBytes} bytes: it was not read further`);
+      }
+      yield chunk;
+    }
+  } finally {
+    res.destroy();
+  }
+}
+
+async function beginning(res: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of bounded(res, Number.POSITIVE_INFINITY)) {
+    if (bytes < MAX_SAID_BYTES) chunks.push(chunk.subarray(0, MAX_SAID_BYTES - bytes));
+    bytes += chunk.length;
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function optionsOf(ask: KubeletRequest): RequestOptions {

@@ -1,13 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { getFromKubelet, type KubeletReply } from './kubelet-request.ts';
-import { PodListError, parsePodList } from './pod-list.ts';
-import { type PodSource, PodSourceError, type PodSourceErrorKind, type PodSourceStatus } from './pod-source.ts';
+import { DEFAULT_LABEL_RULES, type LabelRules } from './pod-labels.ts';
+import { type PodList, readPodList } from './pod-list.ts';
+import { PodListError } from './pod-list-splitter.ts';
+import { blankStatus, type PodSource, PodSourceError, type PodSourceStatus } from './pod-source.ts';
 import type { Pod } from './pods.ts';
+import { Turns } from './turns.ts';
 
 const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 export const KUBELET_TOKEN_FILE = `${SERVICE_ACCOUNT}/token`;
 export const KUBELET_CA_FILE = `${SERVICE_ACCOUNT}/ca.crt`;
 const MAX_PAUSE_MS = 30_000;
+/** Of a list of pods: 500 pods of 40 KiB are 20 MiB. */
+export const MAX_REPLY_BYTES = 32 << 20;
 
 export interface KubeletOptions {
   /** https://ADDRESS:10250; a path is ignored. */
@@ -26,6 +31,7 @@ export interface KubeletOptions {
   readonly timeoutMs?: number;
   /** Of a reply; default 32 MiB. */
   readonly maxBytes?: number;
+  readonly rules?: LabelRules;
 }
 
 /** The kubelet's HTTPS /pods. Needs a token that may `get` `nodes/pods` (Kubernetes >= 1.33), or `nodes/proxy`. */
@@ -50,27 +56,11 @@ export class KubeletSource implements PodSource {
       insecure: false,
       minIntervalMs: 500,
       timeoutMs: 10_000,
-      maxBytes: 32 << 20,
+      maxBytes: MAX_REPLY_BYTES,
+      rules: DEFAULT_LABEL_RULES,
       ...options,
     };
-    this.#status = {
-      source: 'kubelet',
-      url: url.href,
-      insecure: this.#options.insecure,
-      reachable: undefined,
-      lastOkMs: undefined,
-      lastError: '',
-      lastErrorKind: undefined,
-      lastReason: '',
-      requests: 0,
-      failures: noFailures(),
-      consecutiveFailures: 0,
-      skippedPods: 0,
-      firstSkipped: '',
-      lastPods: 0,
-      lastBytes: 0,
-      lastDurationMs: 0,
-    };
+    this.#status = blankStatus('kubelet', url.href, this.#options.insecure);
   }
 
   status(): PodSourceStatus {
@@ -137,7 +127,7 @@ export class KubeletSource implements PodSource {
       });
       return pods;
     } catch (error) {
-      const failed = error instanceof PodSourceError ? error : new PodSourceError('reply', String(error));
+      const failed = failure(error);
       const { failures, consecutiveFailures } = this.#status;
       this.#note({
         reachable: false,
@@ -158,8 +148,14 @@ export class KubeletSource implements PodSource {
       const newer = this.#token();
       if (newer !== token) reply = await this.#get(newer);
     }
-    if (reply.status !== 200) throw refusal(reply, this.#options.tokenFile);
-    return this.#parse(reply.body);
+    if (!('value' in reply)) throw refusal(reply.status, reply.said, this.#options.tokenFile);
+    const { pods, bytes, skipped, firstProblem } = reply.value;
+    this.#note({
+      lastBytes: bytes,
+      skippedPods: this.#status.skippedPods + skipped,
+      firstSkipped: firstProblem,
+    });
+    return pods;
   }
 
   #token(): string {
@@ -171,30 +167,16 @@ export class KubeletSource implements PodSource {
     return token;
   }
 
-  #get(token: string): Promise<KubeletReply> {
-    const { caFile, insecure, nodeName, timeoutMs, maxBytes } = this.#options;
+  #get(token: string): Promise<KubeletReply<PodList>> {
+    const { caFile, insecure, nodeName, timeoutMs, maxBytes, rules } = this.#options;
     const ca = insecure ? '' : readCredential(caFile, 'CA');
     if (!insecure && !ca.includes('-----BEGIN CERTIFICATE-----')) {
       throw new PodSourceError('credentials', `CA file ${caFile} holds no certificate`);
     }
     this.#note({ requests: this.#status.requests + 1 });
     const { signal } = this.#closing;
-    return getFromKubelet({ url: this.#url, nodeName, token, ca, caFile, insecure, timeoutMs, maxBytes, signal });
-  }
-
-  #parse(body: Buffer): readonly Pod[] {
-    try {
-      const list = parsePodList(JSON.parse(body.toString('utf8')));
-      this.#note({
-        lastBytes: body.length,
-        skippedPods: this.#status.skippedPods + list.skipped,
-        firstSkipped: list.firstProblem,
-      });
-      return list.pods;
-    } catch (error) {
-      if (!(error instanceof SyntaxError || error instanceof PodListError)) throw error;
-      throw new PodSourceError('reply', `the kubelet's reply is not a list of pods: ${error.message}`);
-    }
+    const ask = { url: this.#url, nodeName, token, ca, caFile, insecure, timeoutMs, maxBytes, signal };
+    return getFromKubelet(ask, (body) => readPodList(body, { rules, turns: new Turns() }));
   }
 
   #note(change: Partial<PodSourceStatus>): void {
@@ -211,32 +193,26 @@ function readCredential(file: string, what: string): string {
   }
 }
 
-function refusal(reply: KubeletReply, tokenFile: string): PodSourceError {
-  const said = reply.body.toString('utf8').trim().slice(0, 200);
-  if (reply.status === 401) {
+/** What reading threw, as an error of this source. */
+function failure(error: unknown): PodSourceError {
+  if (error instanceof PodSourceError) return error;
+  if (error instanceof SyntaxError || error instanceof PodListError) {
+    return new PodSourceError('reply', `the kubelet's reply is not a list of pods: ${error.message}`);
+  }
+  return new PodSourceError('reply', String(error));
+}
+
+function refusal(status: number, body: string, tokenFile: string): PodSourceError {
+  const said = body.trim().slice(0, 200);
+  if (status === 401) {
     return new PodSourceError('unauthorized', `the kubelet does not accept the token in ${tokenFile} (401): ${said}`);
   }
-  if (reply.status === 403) {
+  if (status === 403) {
     return new PodSourceError(
       'forbidden',
       'the kubelet refuses /pods (403): the service account needs RBAC `nodes/pods: get` ' +
         `(before Kubernetes 1.33: \`nodes/proxy: get\`): ${said}`,
     );
   }
-  return new PodSourceError('status', `the kubelet answered ${reply.status}: ${said}`);
-}
-
-function noFailures(): Record<PodSourceErrorKind, number> {
-  return {
-    credentials: 0,
-    tls: 0,
-    unreachable: 0,
-    timeout: 0,
-    unauthorized: 0,
-    forbidden: 0,
-    status: 0,
-    reply: 0,
-    'too-large': 0,
-    closed: 0,
-  };
+  return new PodSourceError('status', `the kubelet answered ${status}: ${said}`);
 }

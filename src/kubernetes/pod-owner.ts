@@ -6,23 +6,28 @@ export interface Owner {
   readonly derived: boolean;
 }
 
+/** The controller among a pod's ownerReferences. */
+export interface Controller {
+  /** '' : the pod has none. */
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
 /** How long after the scheduled minute a CronJob's pod may have been made (late start, retries) to be told as such. */
 const CRON_WINDOW_MINUTES = 60;
 
 /**
- * The workload behind a pod, as far as its own record tells, without asking the API server: the controller among its
- * ownerReferences; a ReplicaSet named after the pod's template hash is a Deployment's (deployment controller), a Job
+ * The workload behind a pod, as far as its own record tells, without asking the API server: its controller; a
+ * ReplicaSet named after the pod's template hash is a Deployment's (deployment controller), a Job
  * whose name ends in the minute of its schedule is a CronJob's (cronjob controller v2: minutes since 1970).
  */
 export function ownerOf(
-  references: readonly Readonly<Record<string, unknown>>[],
+  { kind, name }: Controller,
   labels: Readonly<Record<string, string>>,
   creationTimestamp: unknown,
 ): Owner {
-  const controller = references.find((reference) => reference['controller'] === true);
-  const kind = controller?.['kind'];
-  const name = controller?.['name'];
-  if (typeof kind !== 'string' || typeof name !== 'string') return { kind: '', name: '', derived: false };
+  if (kind === '' || name === '') return { kind: '', name: '', derived: false };
   const hash = labels['pod-template-hash'];
   if (kind === 'ReplicaSet' && hash !== undefined && hash !== '' && name.endsWith(`-${hash}`)) {
     const deployment = name.slice(0, -hash.length - 1);

@@ -1,6 +1,9 @@
 import type { Pod } from './pods.ts';
 
-/** Where this node's pods are read from. */
+/** pods-api: the gRPC service over the kubelet's unix socket; kubelet: its HTTPS /pods. */
+export type PodSourceName = 'pods-api' | 'kubelet';
+
+/** Where this node's pods are read from, all at once. */
 export interface PodSource {
   /**
    * All pods of this node, read after the call was made. Calls that come while one waits share its answer. Rejects with
@@ -22,7 +25,11 @@ export type PodSourceErrorKind =
   | 'unauthorized' // 401
   | 'forbidden' // 403
   | 'status' // any other HTTP status
-  | 'reply' // cut, or not a list of pods
+  | 'reply' // cut, or not what was asked for
+  | 'not-ready' // the kubelet does not know its pods yet
+  | 'not-found' // no such pod
+  | 'exhausted' // over the kubelet's limit of calls, or too slow a watch
+  | 'unsupported' // no such service
   | 'too-large'
   | 'closed';
 
@@ -39,8 +46,7 @@ export class PodSourceError extends Error {
 
 /** For doctor and metrics. Counts are of this process. */
 export interface PodSourceStatus {
-  /** kubelet. */
-  readonly source: string;
+  readonly source: PodSourceName;
   readonly url: string;
   /** The peer's certificate is not verified. */
   readonly insecure: boolean;
@@ -64,3 +70,42 @@ export interface PodSourceStatus {
   readonly lastBytes: number;
   readonly lastDurationMs: number;
 }
+
+/** Before anything was asked. */
+export function blankStatus(source: PodSourceName, url: string, insecure = false): PodSourceStatus {
+  return {
+    source,
+    url,
+    insecure,
+    reachable: undefined,
+    lastOkMs: undefined,
+    lastError: '',
+    lastErrorKind: undefined,
+    lastReason: '',
+    requests: 0,
+    failures: NO_FAILURES,
+    consecutiveFailures: 0,
+    skippedPods: 0,
+    firstSkipped: '',
+    lastPods: 0,
+    lastBytes: 0,
+    lastDurationMs: 0,
+  };
+}
+
+const NO_FAILURES: Readonly<Record<PodSourceErrorKind, number>> = {
+  credentials: 0,
+  tls: 0,
+  unreachable: 0,
+  timeout: 0,
+  unauthorized: 0,
+  forbidden: 0,
+  status: 0,
+  reply: 0,
+  'not-ready': 0,
+  'not-found': 0,
+  exhausted: 0,
+  unsupported: 0,
+  'too-large': 0,
+  closed: 0,
+};

@@ -30,46 +30,55 @@ export interface Pod {
   readonly uid: string;
   readonly name: string;
   readonly namespace: string;
+  /** Those that are told. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Those that are not told, by the settings or for their length: policies match them all the same. */
+  readonly untoldLabels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
   readonly ips: readonly string[];
   readonly hostNetwork: boolean;
   readonly hostPid: boolean;
+  readonly hostIpc: boolean;
+  /** In a user namespace of its own (hostUsers: false): its root is not the node's. */
+  readonly userNamespace: boolean;
+  /** A runtime other than the node's usual one: where it brings its own kernel, what runs in it is not seen. */
+  readonly runtimeClass: string;
   readonly serviceAccount: string;
+  /** At the end of the chain: Deployment, CronJob, ... */
   readonly ownerKind: string;
   readonly ownerName: string;
   readonly ownerDerived: boolean;
+  /** The first of the chain, as read: ReplicaSet, Job, ... */
+  readonly controllerKind: string;
+  readonly controllerName: string;
+  readonly controllerUid: string;
   readonly containers: readonly PodContainer[];
   readonly phase: string;
-  /** RFC 3339: when the kubelet first saw the pod. */
+  /** RFC 3339: when the API server made it, when the kubelet first saw it, when its last container ended. */
+  readonly createdAt: string;
   readonly startedAt: string;
+  readonly finishedAt: string;
   readonly hostPaths: readonly string[];
 }
 
 /** A kerntap.v1.Pod as plain object, in protobufjs's names. */
-export interface PodMessage {
+export interface PodMessage extends Omit<Pod, 'namespace' | 'untoldLabels'> {
   readonly state: 1 | 2;
-  readonly uid: string;
-  readonly name: string;
   readonly namespaceName: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly ips: readonly string[];
-  readonly hostNetwork: boolean;
-  readonly hostPid: boolean;
-  readonly serviceAccount: string;
-  readonly ownerKind: string;
-  readonly ownerName: string;
-  readonly ownerDerived: boolean;
-  readonly containers: readonly PodContainer[];
-  readonly phase: string;
-  readonly startedAt: string;
+  readonly untoldLabels: number;
   readonly source: string;
-  readonly hostPaths: readonly string[];
 }
 
 const POD_STATE = { seen: 1, gone: 2 } as const;
 
-/** The message of a `kerntap.pod` event; `source` says where the pod was read (kubelet). */
+/** The message of a `kerntap.pod` event; `source` says where the pod was read (pods-api, kubelet). */
 export function podMessage(pod: Pod, state: keyof typeof POD_STATE, source: string): PodMessage {
-  const { namespace, ...rest } = pod;
-  return { ...rest, namespaceName: namespace, state: POD_STATE[state], source };
+  const { namespace, untoldLabels, ...rest } = pod;
+  return {
+    ...rest,
+    namespaceName: namespace,
+    untoldLabels: Object.keys(untoldLabels).length,
+    state: POD_STATE[state],
+    source,
+  };
 }

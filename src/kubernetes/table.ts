@@ -172,6 +172,14 @@ export class WorkloadTable {
     return [...uids];
   }
 
+  /** UIDs of pods with a cgroup younger than `ms` that is pending: the pod, or the container in it, is not named. */
+  pendingPods(ms: number): Set<string> {
+    const after = this.#options.now() - ms;
+    const uids = new Set<string>();
+    for (const { since, placement } of this.#pending) if (since > after) uids.add(placement.podUid);
+    return uids;
+  }
+
   /** Whether a cgroup younger than `ms` is pending: asking again soon may complete it, or what it has sent. */
   hasPendingYoungerThan(ms: number): boolean {
     const after = this.#options.now() - ms;

@@ -25,7 +25,10 @@ export interface Workload {
   readonly podUid: string;
   readonly podName: string;
   readonly namespace: string;
+  /** Those that are told. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Those that are known to policies alone. */
+  readonly untoldLabels: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   readonly ownerKind: string;
   readonly ownerName: string;
@@ -45,6 +48,7 @@ const BLANK: Omit<Workload, 'cgroupId' | 'cgroupPath' | 'state' | 'reason'> = {
   podName: '',
   namespace: '',
   labels: NO_LABELS,
+  untoldLabels: NO_LABELS,
   serviceAccount: '',
   ownerKind: '',
   ownerName: '',

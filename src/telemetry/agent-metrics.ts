@@ -1,7 +1,7 @@
 import { Exposition } from './exposition.ts';
 import { AGENT_METRICS } from './metrics.ts';
 import { readProcess } from './process-metrics.ts';
-import type { AgentReadings, OtlpReading, StreamReading } from './readings.ts';
+import type { AgentReadings, OtlpReading, PodsReading, StreamReading } from './readings.ts';
 import { addTls } from './tls-metrics.ts';
 
 type AgentExposition = Exposition<typeof AGENT_METRICS>;
@@ -69,14 +69,10 @@ function addSpool(out: AgentExposition, { spool, ledger }: AgentReadings): void 
   if (spool.blindMs !== undefined) out.add('kerntap_blind_seconds', spool.blindMs / 1000);
 }
 
-function addPeers(out: AgentExposition, { stream, otlp, kubelet, hold, config, tailDropped }: AgentReadings): void {
+function addPeers(out: AgentExposition, { stream, otlp, pods, hold, config, tailDropped }: AgentReadings): void {
   if (stream !== undefined) addStream(out, stream);
   if (otlp !== undefined) addOtlp(out, otlp);
-  if (kubelet !== undefined) {
-    out.add('kerntap_kubelet_up', kubelet.up ? 1 : 0);
-    out.add('kerntap_kubelet_last_success_timestamp_seconds', (kubelet.lastSuccessMs ?? 0) / 1000);
-    out.add('kerntap_pending_pods', kubelet.pendingPods);
-  }
+  if (pods !== undefined) addPods(out, pods);
   if (hold !== undefined) {
     out.add('kerntap_hold_bytes', hold.bytes);
     for (const outcome of ['released', 'expired', 'overflowed'] as const) {
@@ -107,4 +103,22 @@ function addOtlp(out: AgentExposition, now: OtlpReading): void {
   out.add('kerntap_otlp_waiting_events', now.waitingEvents);
   out.add('kerntap_otlp_queue_bytes', now.queueBytes);
   out.add('kerntap_otlp_sent_bytes_total', now.sentBytes);
+}
+
+function addPods(out: AgentExposition, pods: PodsReading): void {
+  out.add('kerntap_kubelet_up', pods.source === undefined ? 0 : 1);
+  out.add('kerntap_kubelet_last_success_timestamp_seconds', (pods.lastSuccessMs ?? 0) / 1000);
+  out.add('kerntap_known_pods', pods.knownPods);
+  out.add('kerntap_gone_pods', pods.gonePods);
+  out.add('kerntap_pending_pods', pods.pendingPods);
+  out.add('kerntap_pod_source_changes_total', pods.changes);
+  for (const { name, requests, failures, skippedPods, lastSuccessMs } of pods.sources) {
+    out.add('kerntap_pod_source_active', pods.source === name ? 1 : 0, name);
+    out.add('kerntap_pod_source_last_success_timestamp_seconds', (lastSuccessMs ?? 0) / 1000, name);
+    out.add('kerntap_pod_source_requests_total', requests, name);
+    for (const [reason, count] of Object.entries(failures)) {
+      if (count > 0) out.add('kerntap_pod_source_failures_total', count, name, reason);
+    }
+    out.add('kerntap_pod_source_skipped_pods_total', skippedPods, name);
+  }
 }

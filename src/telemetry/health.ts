@@ -2,7 +2,7 @@
  * Health as the kubelet asks for it. Not alive (the pod is restarted): the drain is stuck, or a probe that was attached
  * is gone. Degraded, yet alive and ready: what a restart would not mend. The body tells all of it.
  */
-import type { ConfigReading, KubeletReading, OtlpReading, ProbeReading, TlsReading } from './readings.ts';
+import type { ConfigReading, OtlpReading, PodsReading, ProbeReading, TlsReading } from './readings.ts';
 
 /** A drain is due every 15 ms. */
 export const DRAIN_STUCK_MS = 10_000;
@@ -24,7 +24,7 @@ export interface HealthReadings {
   readonly otlp?: Pick<OtlpReading, 'state' | 'problem'> | undefined;
   /** Why the spool takes no events; '' : it does, or there is none. */
   readonly spool: string;
-  readonly kubelet: KubeletReading | undefined;
+  readonly pods: PodsReading | undefined;
   readonly config: ConfigReading | undefined;
   readonly tls: TlsReading | undefined;
 }
@@ -43,6 +43,17 @@ export interface HealthAnswer {
   /** Why it is not ok. */
   readonly failed: readonly Finding[];
   readonly degraded: readonly Finding[];
+  /** Where the names of pods come from; absent where nobody is asked. */
+  readonly pods?: PodsFrom;
+}
+
+export interface PodsFrom {
+  /** pods-api, kubelet, none. */
+  readonly source: string;
+  /** Since the kubelet last told of a pod; null: never. */
+  readonly age_s: number | null;
+  /** Of the source that is not used, where it is asked. */
+  readonly problems: Readonly<Record<string, string>>;
 }
 
 function answer(failed: readonly Finding[], degraded: readonly Finding[]): HealthAnswer {
@@ -66,11 +77,18 @@ export function readiness(now: HealthReadings): HealthAnswer {
   const more: Finding[] = [];
   if (now.stopping) more.push({ part: 'start', reason: 'the agent is stopping' });
   else if (!now.started) more.push({ part: 'start', reason: 'the probes are still being attached' });
-  return answer([...more, ...failed], degraded);
+  const { pods } = now;
+  return { ...answer([...more, ...failed], degraded), ...(pods && { pods: podsFrom(pods) }) };
+}
+
+function podsFrom({ source = 'none', lastSuccessMs, sources }: PodsReading): PodsFrom {
+  const problems = sources.filter(({ problem }) => problem !== '').map(({ name, problem }) => [name, problem] as const);
+  const age_s = lastSuccessMs === undefined ? null : Math.max(0, Math.round((Date.now() - lastSuccessMs) / 1000));
+  return { source, age_s, problems: Object.fromEntries(problems) };
 }
 
 function degradations(now: HealthReadings): Finding[] {
-  const { probes, lostProbes, stream, streamProblem, spool, otlp, kubelet, config, tls } = now;
+  const { probes, lostProbes, stream, streamProblem, spool, otlp, pods, config, tls } = now;
   const found: Finding[] = [];
   for (const { name, state, reason } of probes) {
     if (state === 'failed' && !lostProbes.has(name)) found.push({ part: 'probe', name, reason });
@@ -82,8 +100,8 @@ function degradations(now: HealthReadings): Finding[] {
     found.push({ part: 'otlp', reason: otlp.problem || `no answer from the OTLP receiver yet: ${otlp.state}` });
   }
   if (spool !== '') found.push({ part: 'spool', reason: spool });
-  if (kubelet !== undefined && !kubelet.up) {
-    found.push({ part: 'kubelet', reason: kubelet.problem || 'no pods were read yet' });
+  if (pods !== undefined && pods.source === undefined) {
+    found.push({ part: 'kubelet', reason: pods.problem || 'no pods were read yet' });
   }
   if (tls !== undefined && !tls.lastSuccessful) found.push({ part: 'certificates', reason: tls.problem });
   if (config !== undefined && !config.lastSuccessful) found.push({ part: 'config', reason: config.problem });

@@ -25,7 +25,8 @@ configuration file, no TLS, no tail) are absent. The number of series is bounded
 ## Health
 
 Both answer 200 or 503, with JSON: \`{"status": "ok" | "degraded" | "failed", "failed": [...], "degraded": [...]}\`, each
-finding with its \`part\`, \`name\` and \`reason\`.
+finding with its \`part\`, \`name\` and \`reason\`. The agent's \`/readyz\` also says where the names of pods come from:
+\`"pods": {"source": "pods-api" | "kubelet" | "none", "age_s": ..., "problems": {...}}\`.
 
 | | agent | collector |
 |---|---|---|

@@ -141,13 +141,45 @@ export const AGENT_METRICS = {
     help: 'Bytes of requests that it took, before compression.',
     labels: [],
   },
-  kerntap_kubelet_up: { type: 'gauge', help: '1 where the last read of pods succeeded.', labels: [] },
+  kerntap_kubelet_up: { type: 'gauge', help: '1 where the kubelet answers, by either of its APIs.', labels: [] },
   kerntap_kubelet_last_success_timestamp_seconds: {
     type: 'gauge',
-    help: 'When pods were last read from the kubelet; 0: never.',
+    help: 'When the kubelet last told of pods; 0: never.',
+    labels: [],
+  },
+  kerntap_known_pods: { type: 'gauge', help: 'Pods of this node, as the kubelet tells them.', labels: [] },
+  kerntap_gone_pods: {
+    type: 'gauge',
+    help: 'Pods that are gone and remembered for events that come late.',
     labels: [],
   },
   kerntap_pending_pods: { type: 'gauge', help: 'Pods with a cgroup here that the kubelet has not named.', labels: [] },
+  kerntap_pod_source_active: {
+    type: 'gauge',
+    help: '1 for the source that names pods now: pods-api (the unix socket), kubelet (HTTPS /pods).',
+    labels: ['source'],
+  },
+  kerntap_pod_source_changes_total: {
+    type: 'counter',
+    help: 'Times that another source took over, or none was left.',
+    labels: [],
+  },
+  kerntap_pod_source_last_success_timestamp_seconds: {
+    type: 'gauge',
+    help: 'When a source last answered or told of a change; 0: never.',
+    labels: ['source'],
+  },
+  kerntap_pod_source_requests_total: { type: 'counter', help: 'Requests, and watches begun.', labels: ['source'] },
+  kerntap_pod_source_failures_total: {
+    type: 'counter',
+    help: 'Requests and watches that failed, by why: unreachable, not-ready, exhausted, timeout, reply, ...',
+    labels: ['source', 'reason'],
+  },
+  kerntap_pod_source_skipped_pods_total: {
+    type: 'counter',
+    help: 'Pods that could not be read: left out, the others taken.',
+    labels: ['source'],
+  },
   kerntap_hold_bytes: { type: 'gauge', help: 'Memory of events that wait for the name of their pod.', labels: [] },
   kerntap_hold_released_total: {
     type: 'counter',

@@ -61,13 +61,33 @@ export interface OtlpReading {
   readonly sentBytes: number;
 }
 
-export interface KubeletReading {
-  readonly up: boolean;
+/** Where the names of pods come from. */
+export interface PodsReading {
+  /** Who answers now: pods-api, kubelet; undefined: nobody. */
+  readonly source: string | undefined;
+  /** How often that changed. */
+  readonly changes: number;
   /** Wall clock, ms since 1970; undefined: never. */
   readonly lastSuccessMs: number | undefined;
-  /** Of the last read; '' where it succeeded. */
+  /** Why nobody answers. */
   readonly problem: string;
+  readonly knownPods: number;
+  /** Gone, and remembered for events that come late. */
+  readonly gonePods: number;
+  /** With a cgroup here, and not named. */
   readonly pendingPods: number;
+  readonly sources: readonly PodSourceReading[];
+}
+
+export interface PodSourceReading {
+  readonly name: string;
+  readonly requests: number;
+  /** By kind. */
+  readonly failures: Readonly<Record<string, number>>;
+  readonly skippedPods: number;
+  readonly lastSuccessMs: number | undefined;
+  /** Of the last request; '' where it succeeded. */
+  readonly problem: string;
 }
 
 export interface HoldReading {
@@ -98,7 +118,7 @@ export interface TlsReading {
   readonly problem: string;
 }
 
-/** Parts that are not there (no kubelet, no configuration file, no TLS, no tail) are undefined. */
+/** Parts that are not there (no source of pods, no configuration file, no TLS, no tail) are undefined. */
 export interface AgentReadings {
   readonly version: string;
   readonly ledger: LedgerSnapshot;
@@ -113,7 +133,7 @@ export interface AgentReadings {
   readonly stream: StreamReading | undefined;
   readonly otlp: OtlpReading | undefined;
   readonly spool: SpoolReading | undefined;
-  readonly kubelet: KubeletReading | undefined;
+  readonly pods: PodsReading | undefined;
   readonly hold: HoldReading | undefined;
   readonly config: ConfigReading | undefined;
   readonly tls: TlsReading | undefined;

@@ -53,7 +53,7 @@ function setUp() {
       confirmed: Float64Array.of(-1, 5, 3),
       depth: { batches: 1, events: 2, bytes: 999 },
     },
-    kubelet: undefined,
+    pods: undefined,
     hold: undefined,
     tail: undefined,
     config: () => undefined,
@@ -78,7 +78,7 @@ describe('the observation of an agent', () => {
       rings: [{ name: 'events', bytes: 640, capacityBytes: 4096 }],
       drainLagMs: 990,
       stream: { state: 'open', ackedEvents: 7, queueBytes: 999 },
-      kubelet: undefined,
+      pods: undefined,
     });
     expect([...observation.read().events]).toEqual([
       ['file.open', 7],

@@ -110,7 +110,7 @@ describe('KubeletSource reads /pods', () => {
     const body = podList(items);
     expect(body.length).toBeGreaterThan(20_000_000);
     server.answer = (_req, res) => res.end(body);
-    const from = source(server.url);
+    const from = source(server.url, { timeoutMs: 25_000 });
     expect(await from.refresh('test')).toHaveLength(5200);
     expect(from.status().lastBytes).toBe(body.length);
   });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { parsePod } from '../../../src/kubernetes/pod-list.ts';
-import type { PodSource } from '../../../src/kubernetes/pod-source.ts';
+import { parsePod } from '../../../src/kubernetes/pod-projection.ts';
+import { blankStatus, type PodSource } from '../../../src/kubernetes/pod-source.ts';
 import type { Pod } from '../../../src/kubernetes/pods.ts';
 import { PodResolver, type PodResolverOptions } from '../../../src/kubernetes/resolver.ts';
 import { WorkloadTable } from '../../../src/kubernetes/table.ts';
@@ -35,8 +35,8 @@ class HeldSource implements PodSource {
     await vi.advanceTimersByTimeAsync(0);
   }
 
-  status(): never {
-    throw new Error('not asked for');
+  status() {
+    return blankStatus('kubelet', 'https://test');
   }
 
   close(): void {
@@ -50,7 +50,7 @@ function setUp(options: Partial<PodResolverOptions> = {}) {
   const told: string[] = [];
   const errors: string[] = [];
   const resolver = new PodResolver({
-    source,
+    kubelet: source,
     table,
     onPod: ({ state, pod }) => told.push(`${state} ${pod.name}`),
     onError: ({ message }) => errors.push(message),
@@ -85,7 +85,7 @@ describe('PodResolver', () => {
     expect(source.reasons).toEqual(['start', 'period']);
     await source.answer(pod(UID_A, 'web'));
     expect(told).toEqual(['seen web']);
-    expect(resolver.counts()).toEqual({ pods: 1, gone: 0, unknown: 0, ageMs: 0 });
+    expect(resolver.status()).toMatchObject({ source: 'kubelet', changes: 1, pods: 1, gone: 0, unknown: 0 });
   });
 
   it('asks at once for a pod that is new, and once for many', async () => {
@@ -207,7 +207,7 @@ describe('PodResolver', () => {
     await source.answer(...[1, 2, 3].map((i) => pod(UID_B.slice(0, -1) + i, `p${i}`)));
     await vi.advanceTimersByTimeAsync(30_000);
     await source.answer();
-    expect(resolver.counts().gone).toBe(2);
+    expect(resolver.status().gone).toBe(2);
   });
 
   it('goes on after failures, and tells each kind of failure once', async () => {
@@ -228,7 +228,7 @@ describe('PodResolver', () => {
     await vi.advanceTimersByTimeAsync(30_000);
     await source.refuse('forbidden');
     expect(errors).toEqual(['refused', 'forbidden', 'forbidden']);
-    expect(resolver.counts()).toMatchObject({ pods: 1, ageMs: 30_000 });
+    expect(resolver.status()).toMatchObject({ source: undefined, pods: 1 });
   });
 
   it('stops', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { placeCgroup } from '../../../src/kubernetes/placement.ts';
-import { parsePod } from '../../../src/kubernetes/pod-list.ts';
+import { parsePod } from '../../../src/kubernetes/pod-projection.ts';
 import type { Pod } from '../../../src/kubernetes/pods.ts';
 import { WorkloadTable, type WorkloadTableOptions } from '../../../src/kubernetes/table.ts';
 import type { Workload } from '../../../src/kubernetes/workload.ts';
@@ -124,6 +124,7 @@ describe('WorkloadTable joins pods', () => {
       podUid: UID_A,
       podName: 'web',
       namespace: 'shop',
+      untoldLabels: {},
       labels: { app: 'web' },
       serviceAccount: 'default',
       ownerKind: '',

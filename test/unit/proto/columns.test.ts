@@ -497,6 +497,16 @@ const OWN: Record<string, [Sparse<Event>, Record<string, unknown>]> = {
         startedAt: '2026-11-22T07:00:00Z',
         source: 'kubelet',
         hostPaths: ['/etc'],
+        annotations: { team: 'blue' },
+        untoldLabels: 2,
+        hostIpc: true,
+        userNamespace: true,
+        runtimeClass: 'gvisor',
+        controllerKind: 'ReplicaSet',
+        controllerName: 'shop-5d4f',
+        controllerUid: 'uid-9',
+        createdAt: '2026-11-22T06:59:00Z',
+        finishedAt: '2026-11-22T07:30:00Z',
         containers: [
           {
             id: 'c0ffee',
@@ -533,6 +543,16 @@ const OWN: Record<string, [Sparse<Event>, Record<string, unknown>]> = {
       k8s_pod_phase: 'Running',
       k8s_pod_start_time: '2026-11-22T07:00:00Z',
       k8s_pod_host_paths: ['/etc'],
+      k8s_pod_annotations: { team: 'blue' },
+      k8s_pod_untold_labels: 2,
+      k8s_pod_host_ipc: true,
+      k8s_pod_user_namespace: true,
+      k8s_pod_runtime_class: 'gvisor',
+      k8s_controller_kind: 'ReplicaSet',
+      k8s_controller_name: 'shop-5d4f',
+      k8s_controller_uid: 'uid-9',
+      k8s_pod_creation_time: '2026-11-22T06:59:00Z',
+      k8s_pod_finish_time: '2026-11-22T07:30:00Z',
       k8s_pod_containers: [
         {
           container_id: 'c0ffee',

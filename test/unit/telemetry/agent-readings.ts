@@ -66,7 +66,26 @@ export const READINGS: AgentReadings = {
     otherRunsEvents: 5,
     blindMs: 2500,
   },
-  kubelet: { up: true, lastSuccessMs: 1_700_000_000_500, problem: '', pendingPods: 2 },
+  pods: {
+    source: 'pods-api',
+    changes: 1,
+    lastSuccessMs: 1_700_000_000_500,
+    problem: '',
+    knownPods: 9,
+    gonePods: 4,
+    pendingPods: 2,
+    sources: [
+      {
+        name: 'pods-api',
+        requests: 5,
+        failures: { exhausted: 1, timeout: 0 },
+        skippedPods: 1,
+        lastSuccessMs: 1_700_000_000_500,
+        problem: '',
+      },
+      { name: 'kubelet', requests: 0, failures: {}, skippedPods: 0, lastSuccessMs: undefined, problem: 'forbidden' },
+    ],
+  },
   hold: { bytes: 16_384, released: 10, expired: 1, overflowed: 0 },
   config: { applied: 2, refused: 1, lastSuccessful: false, lastSuccessMs: 1_700_000_001_000, problem: 'line 3' },
   tls: {

@@ -14,16 +14,28 @@ const WELL: HealthReadings = {
   lostProbes: new Map(),
   stream: 'open',
   spool: '',
-  kubelet: READINGS.kubelet,
   streamProblem: '',
   tls: undefined,
+  pods: READINGS.pods,
   config: READINGS.config && { ...READINGS.config, lastSuccessful: true, problem: '' },
 };
 
 describe('health', () => {
   it('is ok while everything is', () => {
     expect(liveness(WELL)).toEqual({ ok: true, status: 'ok', failed: [], degraded: [] });
-    expect(readiness(WELL)).toEqual(liveness(WELL));
+    expect(readiness(WELL)).toMatchObject(liveness(WELL));
+  });
+
+  it('says where the names of pods come from, how old they are, and what ails the other source', () => {
+    const pods = READINGS.pods && { ...READINGS.pods, lastSuccessMs: Date.now() - 5000 };
+    expect(readiness({ ...WELL, pods }).pods).toEqual({
+      source: 'pods-api',
+      age_s: 5,
+      problems: { kubelet: 'forbidden' },
+    });
+    expect(readiness({ ...WELL, pods: undefined })).not.toHaveProperty('pods');
+    const none = pods && { ...pods, source: undefined, lastSuccessMs: undefined };
+    expect(readiness({ ...WELL, pods: none }).pods).toMatchObject({ source: 'none', age_s: null });
   });
 
   it('is degraded, yet alive and ready, by what a restart would not mend', () => {
@@ -34,8 +46,8 @@ describe('health', () => {
       streamProblem: 'its certificate has expired',
       spool: 'ENOSPC: no space left on device, write',
       otlp: { state: 'waiting', problem: 'connect ECONNREFUSED' },
-      kubelet: { up: false, lastSuccessMs: undefined, problem: 'forbidden', pendingPods: 0 },
       tls: READINGS.tls,
+      pods: READINGS.pods && { ...READINGS.pods, source: undefined, lastSuccessMs: undefined, problem: 'forbidden' },
       config: READINGS.config,
     };
     for (const answer of [liveness(now), readiness(now)]) {

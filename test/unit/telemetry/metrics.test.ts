@@ -77,6 +77,11 @@ describe("the agent's metrics", () => {
     expect(tell('kerntap_probe_run_seconds_total')?.[0]).toEqual([{ program: 'kt_a' }, 2.5]);
     expect(tell('kerntap_probe_misses_total')).toEqual([[{ program: 'kt_a' }, 3]]);
     expect(tell('kerntap_kubelet_last_success_timestamp_seconds')).toEqual([[{}, 1_700_000_000.5]]);
+    expect(tell('kerntap_pod_source_active')).toEqual([
+      [{ source: 'pods-api' }, 1],
+      [{ source: 'kubelet' }, 0],
+    ]);
+    expect(tell('kerntap_pod_source_failures_total')).toEqual([[{ source: 'pods-api', reason: 'exhausted' }, 1]]);
     expect(tell('kerntap_config_last_reload_successful')).toEqual([[{}, 0]]);
     expect(tell('kerntap_certificate_expiry_timestamp_seconds')).toEqual([
       [{ certificate: 'own' }, 1_700_000_002],
@@ -94,13 +99,13 @@ describe("the agent's metrics", () => {
     const without = {
       ...READINGS,
       otlp: undefined,
-      kubelet: undefined,
+      pods: undefined,
       hold: undefined,
       config: undefined,
       tailDropped: undefined,
     };
     const names = [...parseExposition(agentMetrics(without)).keys()];
-    expect(names.filter((name) => /otlp|kubelet|pending|hold|config|tail/.test(name))).toEqual([]);
+    expect(names.filter((name) => /otlp|kubelet|pod|hold|config|tail/.test(name))).toEqual([]);
     expect(names).toContain('kerntap_stream_connected');
     const alone = [...parseExposition(agentMetrics({ ...READINGS, stream: undefined })).keys()];
     expect(alone.filter((name) => name.startsWith('kerntap_stream_'))).toEqual([]);

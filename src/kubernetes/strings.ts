@@ -1,0 +1,24 @@
+/** Keeps the strings of many pods small: the same text is kept once, and none keeps the reply that it was cut from. */
+
+/** Dropped whole when it is full: what is in use then is kept by those who use it. */
+const MAX_SHARED = 4096;
+/** Longer ones are seldom the same. */
+const MAX_LENGTH = 512;
+
+let known = new Map<string, string>();
+
+/** The same text as one string. */
+export function shared(text: string): string {
+  if (text === '' || text.length > MAX_LENGTH) return text;
+  const before = known.get(text);
+  if (before !== undefined) return before;
+  if (known.size >= MAX_SHARED) known = new Map();
+  const own = flat(text);
+  known.set(own, own);
+  return own;
+}
+
+/** A copy: a part of 13 characters or more would keep the whole text that it was cut from (V8's sliced strings). */
+export function flat(text: string): string {
+  return text.length < 13 ? text : Buffer.from(text).toString();
+}
