@@ -50,8 +50,9 @@ export class KubeletNode {
     }, RELIST_MS);
   }
 
-  static async open({ nodeName = 'node-a' } = {}): Promise<KubeletNode> {
-    const kubelet = await startPodsServer({ podsApi: false, nodeName });
+  /** `podsApi`: the kubelet has the socket, too, which an agent asks first. */
+  static async open({ nodeName = 'node-a', podsApi = false } = {}): Promise<KubeletNode> {
+    const kubelet = await startPodsServer({ podsApi, nodeName });
     const server = createServer((socket) => socket.on('error', () => {}).resume());
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     return new KubeletNode(kubelet, server);
@@ -59,8 +60,9 @@ export class KubeletNode {
 
   /** How an agent is told of it. */
   get flags(): string[] {
-    const { url, tokenFile, caFile, nodeName } = this.kubelet;
+    const { url, tokenFile, caFile, nodeName, podsApiDir } = this.kubelet;
     return [
+      ...['--kubelet-pods-api', podsApiDir],
       ...KINDS,
       ...['--config', this.#config.file],
       ...['--kubelet', url, '--kubelet-token-file', tokenFile, '--kubelet-ca-file', caFile],
