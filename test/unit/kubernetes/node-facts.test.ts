@@ -141,7 +141,9 @@ describe('the API server', () => {
     ['answers with other types', (_req, res) => res.end('{"metadata":[7],"status":{"addresses":{}},"spec":3}'), /^$/],
   ])('costs nothing but its facts where it %s', async (_what, answer, problem) => {
     const options = await apiServer(answer);
-    const found = await askApiServer({ ...options, nodeName: 'n', timeoutMs: 200 });
+    // Short only where it is waited for.
+    const timeoutMs = problem.source.includes('200 ms') ? 200 : 10_000;
+    const found = await askApiServer({ ...options, nodeName: 'n', timeoutMs });
     expect(found.problems.join()).toMatch(problem);
     expect(
       Object.values(Object.assign({}, ...found.tellings.map(({ facts }) => facts)))
