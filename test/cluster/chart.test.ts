@@ -55,7 +55,13 @@ const EVERYTHING = {
     tail: { namespaces: ['shop'], eventsPerSecond: 100 },
     overrides: [{ match: { nodePercent: 1 }, set: { probes: { 'file.open': 'off' } } }],
   },
-  kubelet: { url: 'https://[$(HOST_IP)]:10250', tlsVerify: false, caFile: '/etc/kubelet/ca.crt' },
+  kubelet: {
+    url: 'https://[$(HOST_IP)]:10250',
+    podsApi: 'on',
+    rootDir: '/var/lib/k0s/kubelet',
+    tlsVerify: false,
+    caFile: '/etc/kubelet/ca.crt',
+  },
   serviceAccount: { name: 'tapper', annotations: { a: 'b' } },
   agent: {
     podLabels: { a: 'b' },

@@ -117,3 +117,9 @@ kubelet:
   {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* "true" where the folder of the kubelets' Pods API is mounted: the API server is never older than a kubelet. */}}
+{{- define "kerntap.podsApi" -}}
+{{- $has := semverCompare ">=1.36-0" .Capabilities.KubeVersion.Version }}
+{{- if or (eq .Values.kubelet.podsApi "on") (and (eq .Values.kubelet.podsApi "auto") $has) }}true{{ end }}
+{{- end }}
