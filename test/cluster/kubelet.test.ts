@@ -1,10 +1,13 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCgroupMount } from '../../src/kubernetes/cgroup-mount.ts';
 import { firstProcess } from '../../src/kubernetes/first-process.ts';
 import { KubeletSource } from '../../src/kubernetes/kubelet.ts';
 import { getFromKubelet } from '../../src/kubernetes/kubelet-request.ts';
 import type { Pod } from '../../src/kubernetes/pods.ts';
+import { PODS_API_DIR, PODS_API_SOCKET, PodsApi } from '../../src/kubernetes/pods-api.ts';
 import { PodResolver } from '../../src/kubernetes/resolver.ts';
 import { WorkloadTable } from '../../src/kubernetes/table.ts';
 import { containerTgids, walkCgroups } from '../../src/kubernetes/walk.ts';
@@ -150,17 +153,20 @@ describe('a service account that may only get nodes/pods', () => {
     const token = readFileSync(reader.tokenFile, 'utf8');
     const ca = readFileSync(cluster.kubeletCaFile, 'utf8');
     for (const path of ['/metrics', '/configz', '/stats/summary', '/logs/', `/run/${namespace}/workload/main?cmd=id`]) {
-      const { status } = await getFromKubelet({
-        url: new URL(path, node.kubeletUrl),
-        nodeName: node.name,
-        token,
-        ca,
-        caFile: cluster.kubeletCaFile,
-        insecure: false,
-        timeoutMs: 10_000,
-        maxBytes: 1 << 20,
-        signal: new AbortController().signal,
-      });
+      const { status } = await getFromKubelet(
+        {
+          url: new URL(path, node.kubeletUrl),
+          nodeName: node.name,
+          token,
+          ca,
+          caFile: cluster.kubeletCaFile,
+          insecure: false,
+          timeoutMs: 10_000,
+          maxBytes: 1 << 20,
+          signal: new AbortController().signal,
+        },
+        async () => undefined,
+      );
       expect([path, status]).toEqual([path, 403]);
     }
     const as = `--as=system:serviceaccount:${namespace}:${reader.name}`;
@@ -201,7 +207,7 @@ describe('on the node itself', () => {
     const table = new WorkloadTable();
     const source = kubelet(reader);
     const resolver = new PodResolver({
-      source,
+      kubelet: source,
       table,
       slowMs: 500,
       fastMs: 500,
@@ -241,6 +247,57 @@ describe('on the node itself', () => {
     for (const { id, podUid } of cgroups) if (podUid === truth.metadata.uid) table.rmdir(id);
     await cluster.waitFor('the end', async () => (told.at(-1) === 'gone' ? true : undefined));
     expect(get()).toMatchObject({ state: 'complete', podName: 'short' });
+    resolver.stop();
+  });
+});
+
+describe('the Pods API of the node itself', () => {
+  /** Undefined: this kubelet has none, or is on another machine. */
+  const socket = () => {
+    const path = join(PODS_API_DIR, PODS_API_SOCKET);
+    return node.isThisMachine && statSync(path, { throwIfNoEntry: false })?.isSocket() ? path : undefined;
+  };
+  const open = () => new PodsApi({ retry: { next: () => 500, reset: () => {} } });
+
+  it('says the same pods as /pods', async (context) => {
+    if (socket() === undefined) context.skip('this kubelet has no Pods API');
+    const source = kubelet(reader);
+    const table = new WorkloadTable();
+    const api = open();
+    const resolver = new PodResolver({ podsApi: api, table, onPod: () => {} });
+    await resolver.start();
+    // What the API server has of a pod follows what the kubelet has.
+    await cluster.waitFor('the same pods', async () => {
+      const [mine, theirs] = [await api.list('test'), await source.refresh('test')];
+      const byUid = (pods: readonly Pod[]) => [...pods].sort((a, b) => (a.uid < b.uid ? -1 : 1));
+      return isDeepStrictEqual(byUid(mine), byUid(theirs)) ? true : undefined;
+    });
+    expect(api.status()).toMatchObject({ skippedPods: 0, reachable: true });
+    resolver.stop();
+  });
+
+  it('tells a pod from its birth to its end, so that /pods is not read', async (context) => {
+    if (socket() === undefined) context.skip('this kubelet has no Pods API');
+    const told: string[] = [];
+    const source = kubelet(reader);
+    const resolver = new PodResolver({
+      podsApi: open(),
+      kubelet: source,
+      table: new WorkloadTable(),
+      takeoverMs: 60_000,
+      onPod: ({ state, pod, source: by }) => pod.name.startsWith('brief') && told.push(`${by} ${state} ${pod.phase}`),
+    });
+    await resolver.start();
+    const spec = { restartPolicy: 'Never', containers: [testContainer('main', ['true'])] };
+    await cluster.apply(testPod(namespace, 'brief', { ...spec, nodeName: node.name }));
+    const end = await cluster.waitFor('its end', async () =>
+      told.at(-1)?.startsWith('pods-api gone') ? told : undefined,
+    );
+    expect(end[0]).toBe('pods-api seen Pending');
+    expect(end).toContain('pods-api seen Succeeded');
+    expect(end.filter((each) => each.includes('gone'))).toEqual(['pods-api gone Succeeded']);
+    expect(source.status().requests).toBe(0);
+    expect(resolver.status()).toMatchObject({ source: 'pods-api', problem: '' });
     resolver.stop();
   });
 });

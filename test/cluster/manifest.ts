@@ -1,10 +1,11 @@
+import { PODS_API_DIR } from '../../src/kubernetes/pods-api.ts';
 import type { Cluster, KubeObject } from './cluster.ts';
 import { EVENTS_DIR, type Product, productImage } from './product.ts';
 
-/** What the agent needs of the node: two read-only views, no more than two capabilities, no right but one. */
+/** What the agent needs of the node: read-only views, no more than two capabilities, no right but one. */
 function agentPod(account: string, image: string, args: readonly string[]): KubeObject {
   const views = { tracing: '/sys/kernel/tracing', cgroup: '/sys/fs/cgroup' };
-  const mounts = { ...views, config: '/etc/kerntap' };
+  const mounts = { ...views, 'pods-api': PODS_API_DIR, config: '/etc/kerntap' };
   const field = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } });
   return {
     serviceAccountName: account,
@@ -28,6 +29,7 @@ function agentPod(account: string, image: string, args: readonly string[]): Kube
     ],
     volumes: [
       ...Object.entries(views).map(([name, path]) => ({ name, hostPath: { path } })),
+      { name: 'pods-api', hostPath: { path: PODS_API_DIR, type: 'DirectoryOrCreate' } },
       { name: 'config', configMap: { name: 'agent' } },
     ],
   };

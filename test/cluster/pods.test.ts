@@ -1,4 +1,7 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PODS_API_DIR, PODS_API_SOCKET } from '../../src/kubernetes/pods-api.ts';
 import { Cluster, type ClusterNode, type KubeObject, TEST_IMAGE, testContainer, testPod } from './cluster.ts';
 import { deployByHand } from './manifest.ts';
 import { collected, logged, type Product, podsOf, type Row } from './product.ts';
@@ -208,6 +211,22 @@ describe('the agent in its pod', () => {
     });
     const own = await collected(product, ['file.open', 'socket.connect'], agent.metadata.uid);
     expect(own.filter((each) => each['entry'] === 'init')).toEqual([]);
+  });
+
+  it('has the names of pods from the Pods API where the kubelet has it, and else from /pods', async (context) => {
+    if (!node.isThisMachine) context.skip('the node is another machine');
+    const expected = existsSync(join(PODS_API_DIR, PODS_API_SOCKET)) ? 'pods-api' : 'kubelet';
+    const { metadata } = await cluster.get('pod', 'shop', namespace);
+    const rows = await collected(product, ['kerntap.pod'], metadata.uid);
+    expect(rows.length).toBeGreaterThan(0);
+    expect(new Set(rows.map((row) => row['metadata_source']))).toEqual(new Set([expected]));
+    const command = ['kerntap', 'doctor', '--json', '--kubelet', node.kubeletUrl];
+    const report: KubeObject = JSON.parse(
+      await cluster.kubectl('exec', '-n', product.namespace, product.agent, '-c', 'agent', '--', ...command),
+    );
+    const check = (id: string) => report.checks.find((each: KubeObject) => each.id === id);
+    expect(check('pod_names')).toMatchObject({ verdict: 'ok', value: expect.stringContaining(`by ${expected}`) });
+    expect(check('pods_api').verdict).toBe(expected === 'pods-api' ? 'ok' : 'unknown');
   });
 
   it('finds there by kerntap doctor all that it needs', async () => {
