@@ -22,7 +22,8 @@ const PAST = 'image of a past instance is not in status';
  * next status may already speak of its successor.
  */
 export class KnownPod {
-  readonly #identities = new Map<string, ContainerIdentity>();
+  /** Of containers that the pod, as last told, does not name, or names otherwise; most pods have none. */
+  #past: Map<string, ContainerIdentity> | undefined;
   #pod: Pod | undefined;
   /** The same object while they are the same: they key caches. */
   #labels: Pod['labels'] = {};
@@ -41,10 +42,15 @@ export class KnownPod {
     this.#pod = pod;
     if (!isDeepStrictEqual(this.#labels, pod.labels)) this.#labels = pod.labels;
     if (!isDeepStrictEqual(this.#untoldLabels, pod.untoldLabels)) this.#untoldLabels = pod.untoldLabels;
-    for (const container of pod.containers) {
-      const { name, runtime, imageName, imageDigest } = container;
-      for (const id of container.previousIds) this.#identify(id, { name, runtime, imageName: '', imageDigest: '' });
-      if (container.id !== '') this.#identify(container.id, { name, runtime, imageName, imageDigest });
+    for (const named of before?.containers ?? []) {
+      if (named.id === '') continue;
+      const now = pod.containers.find(({ id }) => id === named.id);
+      // The digest may come after the id.
+      if (now === undefined || (now.imageName !== named.imageName && named.imageDigest !== ''))
+        this.#keep(named.id, named);
+    }
+    for (const { name, runtime, previousIds } of pod.containers) {
+      for (const id of previousIds) this.#keep(id, { name, runtime, imageName: '', imageDigest: '' });
     }
     return true;
   }
@@ -55,7 +61,7 @@ export class KnownPod {
    * that is older than a named one stays unnamed. True: others may be settled by it.
    */
   noteRoot(placement: Placement): boolean {
-    if (placement.rootId <= this.#youngestNamed || !this.#identities.has(placement.containerId)) return false;
+    if (placement.rootId <= this.#youngestNamed || this.#identity(placement.containerId) === undefined) return false;
     this.#youngestNamed = placement.rootId;
     return true;
   }
@@ -64,7 +70,7 @@ export class KnownPod {
   workload(placement: Placement, before: Workload): Workload {
     const pod = this.#pod;
     if (pod === undefined) return before;
-    const identity = this.#identities.get(placement.containerId);
+    const identity = this.#identity(placement.containerId);
     const { state, reason } = this.#stateOf(placement, identity);
     const same =
       before.state === state &&
@@ -110,16 +116,19 @@ export class KnownPod {
     return { state: 'pending', reason: 'container not in status yet' };
   }
 
-  #identify(id: string, identity: ContainerIdentity): void {
-    const known = this.#identities.get(id);
-    // The digest may come after the id.
-    if (known !== undefined && (known.imageDigest !== '' || identity.imageDigest === '')) return;
-    if (known === undefined && this.#identities.size >= MAX_IDENTITIES) {
-      for (const oldest of this.#identities.keys()) {
-        this.#identities.delete(oldest);
+  #identity(id: string): ContainerIdentity | undefined {
+    return id === '' ? undefined : (this.#past?.get(id) ?? this.#pod?.containers.find((each) => each.id === id));
+  }
+
+  #keep(id: string, { name, runtime, imageName, imageDigest }: ContainerIdentity): void {
+    this.#past ??= new Map();
+    if (this.#past.has(id)) return;
+    if (this.#past.size >= MAX_IDENTITIES) {
+      for (const oldest of this.#past.keys()) {
+        this.#past.delete(oldest);
         break;
       }
     }
-    this.#identities.set(id, identity);
+    this.#past.set(id, { name, runtime, imageName, imageDigest });
   }
 }

@@ -151,13 +151,14 @@ function isFinished({ phase }: Pod): boolean {
  * postStart hook withholds statuses. What is the same stays the same object.
  */
 function keepKnown(known: Pod, told: Pod): Pod {
-  const before = new Map(known.containers.map((container) => [container.name, container]));
-  return {
-    ...told,
-    ips: told.ips.length === 0 && !isFinished(told) ? known.ips : told.ips,
-    startedAt: told.startedAt || known.startedAt,
-    containers: told.containers.map((container) => keepContainer(before.get(container.name), container)),
-  };
+  const containers = told.containers.map((container, i) => {
+    // Nearly always they stand where they stood.
+    const same = known.containers[i];
+    const before = same?.name === container.name ? same : known.containers.find(({ name }) => name === container.name);
+    return keepContainer(before, container);
+  });
+  const ips = told.ips.length === 0 && !isFinished(told) ? known.ips : told.ips;
+  return { ...told, ips, startedAt: told.startedAt || known.startedAt, containers };
 }
 
 function keepContainer(known: PodContainer | undefined, told: PodContainer): PodContainer {

@@ -1,5 +1,7 @@
 /** Which labels and annotations of a pod leave the node. */
 
+import { shared } from './strings.ts';
+
 export interface LabelRules {
   /** Whether a label is told. */
   readonly label: (name: string) => boolean;
@@ -54,5 +56,6 @@ function byName([a]: [string, string], [b]: [string, string]): number {
 
 // fromEntries defines own properties: a label may be called __proto__.
 function frozen(entries: readonly [string, string][]): Labels {
-  return entries.length === 0 ? NONE : Object.freeze(Object.fromEntries(entries));
+  if (entries.length === 0) return NONE;
+  return Object.freeze(Object.fromEntries(entries.map(([name, value]) => [name, shared(value)])));
 }

@@ -58,7 +58,7 @@ export function parsePod(value: unknown, path: string, rules: LabelRules = DEFAU
     labels: told,
     untoldLabels: untold,
     annotations: sortLabels(annotations, rules.annotation, rules.maxBytes).told,
-    ips: addresses(status, path),
+    ips: some(addresses(status, path)),
     hostNetwork: spec['hostNetwork'] === true,
     hostPid: spec['hostPID'] === true,
     hostIpc: spec['hostIPC'] === true,
@@ -73,10 +73,10 @@ export function parsePod(value: unknown, path: string, rules: LabelRules = DEFAU
     controllerUid: shared(controller.uid),
     containers,
     phase,
-    createdAt: text(metadata['creationTimestamp']),
-    startedAt: text(status['startTime']),
+    createdAt: shared(text(metadata['creationTimestamp'])),
+    startedAt: shared(text(status['startTime'])),
     finishedAt: phase === 'Succeeded' || phase === 'Failed' ? latest(containers) : '',
-    hostPaths: hostPathsOf(spec, path),
+    hostPaths: some(hostPathsOf(spec, path)),
   };
 }
 
@@ -137,10 +137,10 @@ function parseContainer(spec: Json, status: Json, listed: ContainerType): PodCon
     runtime: shared(runtime),
     restartCount: count(status['restartCount']),
     privileged: security['privileged'] === true,
-    addedCapabilities: strings(json(security['capabilities'])['add']).map(shared),
-    startedAt: text(instance['startedAt']),
-    finishedAt: text(instance['finishedAt']),
-    probeCommands: commandsOf(spec),
+    addedCapabilities: some(strings(json(security['capabilities'])['add']).map(shared)),
+    startedAt: shared(text(instance['startedAt'])),
+    finishedAt: shared(text(instance['finishedAt'])),
+    probeCommands: some(commandsOf(spec).map(shared)),
     previousIds: previousId !== '' && previousId !== id ? [flat(previousId)] : NOTHING,
   };
 }
@@ -167,6 +167,11 @@ function addresses(status: Json, path: string): string[] {
 function hostPathsOf(spec: Json, path: string): string[] {
   const volumes = list(spec['volumes'], `${path}.spec.volumes`);
   return volumes.map((volume) => text(json(volume['hostPath'])['path'])).filter((hostPath) => hostPath !== '');
+}
+
+/** Empty lists are one object: a pod has several. */
+function some(values: readonly string[]): readonly string[] {
+  return values.length === 0 ? NOTHING : values;
 }
 
 function object(value: unknown, path: string): Json {
