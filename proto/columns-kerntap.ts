@@ -97,7 +97,9 @@ export const POD: readonly Column<Own<Pod>>[] = [
   column('k8s_pod_phase', 'string', '', ({ body }) => orNull(body.phase)),
   column('k8s_pod_start_time', 'string', 'RFC 3339, as the kubelet says', ({ body }) => orNull(body.startedAt)),
   column('k8s_pod_host_paths', 'strings', 'hostPath volumes', ({ body }) => body.hostPaths),
-  column('k8s_pod_annotations', 'map', 'those that the settings name', ({ body }) => body.annotations),
+  column('k8s_pod_annotations', 'map', 'those that the settings name; null: none of them', ({ body }) =>
+    Object.keys(body.annotations).length === 0 ? null : body.annotations,
+  ),
   column(
     'k8s_pod_untold_labels',
     'integer',
