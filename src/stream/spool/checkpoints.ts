@@ -8,7 +8,7 @@ import { crc32 } from 'node:zlib';
 const NAME = /^([0-9a-f]{32})\.checkpoint$/;
 const MAGIC = 0x3143_4b54;
 /** Two slots, written in turns: a write that was cut leaves the one before. */
-const SLOT_BYTES = 8192;
+const SLOT_BYTES = 16_384;
 const HEAD_BYTES = 20;
 /** Runs that ended one after another before they could tell; older ones are given up. */
 const KEPT_MAX = 64;
