@@ -200,8 +200,7 @@ class Agent {
       this.open = false;
       totals.failures[reason] = (totals.failures[reason] ?? 0) + 1;
       session.destroy();
-      ready();
-      setTimeout(() => this.connect(), 500 + Math.random() * 1500);
+      setTimeout(() => this.connect(ready), 500 + Math.random() * 1500);
     };
     this.session = session;
     session.on('error', (error) => fail(error.code ?? 'session'));

@@ -31,10 +31,9 @@ interface Totals {
   readonly p99: number;
 }
 
-const linesOf = (child: ChildProcess, stream: 'stdout' | 'stderr') => {
-  const input = child[stream];
-  if (input === null) throw new Error('not piped');
-  return createInterface({ input })[Symbol.asyncIterator]();
+const linesOf = ({ stdout }: ChildProcess) => {
+  if (stdout === null) throw new Error('not piped');
+  return createInterface({ input: stdout })[Symbol.asyncIterator]();
 };
 
 /** Seconds of processor time so far, and the most memory that it had, in MB (proc(5)). */
@@ -58,14 +57,18 @@ async function step(streams: number): Promise<string> {
   collector.stdout.resume();
   let fleet: ChildProcess | undefined;
   try {
-    const log = linesOf(collector, 'stderr');
-    let address: string | undefined;
-    while (address === undefined) address = /"address":"([^"]+)"/.exec(String((await log.next()).value))?.[1];
-    collector.stderr.resume();
+    const address = await new Promise<string>((resolve, reject) => {
+      // To its end: it logs every stream.
+      createInterface({ input: collector.stderr }).on('line', (line) => {
+        const listening = /"address":"([^"]+)"/.exec(line)?.[1];
+        if (listening !== undefined) resolve(listening);
+      });
+      collector.once('exit', (code) => reject(new Error(`the collector ended with ${code}`)));
+    });
     const load = join(import.meta.dirname, 'fleet-load.mjs');
     fleet = limited('1', load, address, String(streams), String(PER_SECOND), String(SECONDS));
     fleet.stderr?.pipe(process.stderr);
-    const lines = linesOf(fleet, 'stdout');
+    const lines = linesOf(fleet);
     const { connected } = JSON.parse(String((await lines.next()).value)) as { connected: number };
     expect(connected).toBe(streams);
     const pid = collector.pid ?? 0;
