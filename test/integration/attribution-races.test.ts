@@ -2,7 +2,7 @@
  * Containers that live as short as they can, while the kubelet speaks late of them as it does: the pod is known before
  * its first container, the container's id only after the next look at the runtime.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Figures, lifetimes } from './attribution.ts';
 import { type BriefTruth, randomId, systemdPath } from './brief-container.ts';
 import { until } from './condition.ts';
@@ -17,17 +17,6 @@ const WHOLE_MS = 30_000;
 
 let node: KubeletNode;
 let agent: RunningAgent;
-
-beforeAll(async () => {
-  node = await KubeletNode.open();
-  agent = await RunningAgent.start({ flags: node.flags });
-});
-
-afterAll(async () => {
-  await agent?.stop();
-  agent?.clean();
-  await node?.close();
-});
 
 function run(number: number): Promise<BriefTruth> {
   const pod = new PodObject();
@@ -55,18 +44,34 @@ function expectAttributed({ events, placed, named, completed, containerNamed }: 
   expect(named / events).toBeGreaterThanOrEqual(0.99);
 }
 
-test(`${CONTAINERS} containers one after another, each as short as it can be`, async () => {
-  const truths: BriefTruth[] = [];
-  for (let i = 0; i < CONTAINERS; i++) truths.push(await run(i));
-  expectAttributed(await judged('one after another', truths));
-});
+describe.each([
+  ['HTTPS /pods', false],
+  ['the Pods API', true],
+])('by %s', (_source, podsApi) => {
+  beforeAll(async () => {
+    node = await KubeletNode.open({ podsApi });
+    agent = await RunningAgent.start({ flags: node.flags });
+  });
 
-test(`${CONTAINERS} containers, ${AT_ONCE} at a time`, async () => {
-  const truths: BriefTruth[] = [];
-  let next = 0;
-  const lane = async () => {
-    while (next < CONTAINERS) truths.push(await run(next++));
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, lane));
-  expectAttributed(await judged(`${AT_ONCE} at a time`, truths));
+  afterAll(async () => {
+    await agent?.stop();
+    agent?.clean();
+    await node?.close();
+  });
+
+  test(`${CONTAINERS} containers one after another, each as short as it can be`, async () => {
+    const truths: BriefTruth[] = [];
+    for (let i = 0; i < CONTAINERS; i++) truths.push(await run(i));
+    expectAttributed(await judged('one after another', truths));
+  });
+
+  test(`${CONTAINERS} containers, ${AT_ONCE} at a time`, async () => {
+    const truths: BriefTruth[] = [];
+    let next = 0;
+    const lane = async () => {
+      while (next < CONTAINERS) truths.push(await run(next++));
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, lane));
+    expectAttributed(await judged(`${AT_ONCE} at a time`, truths));
+  });
 });
