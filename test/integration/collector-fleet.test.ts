@@ -131,6 +131,36 @@ describe('a collector with many agents', () => {
     expect(filesUnder(out).filter((path) => path.endsWith('.tmp'))).toEqual([]);
   }, 90_000);
 
+  test('is one of several replicas: when it is killed its agents go on at another, and together they have everything', async () => {
+    const folders = [folder(), folder()] as const;
+    const [first, second] = folders.map(collector) as [CollectorProcess, CollectorProcess];
+    const addresses = [await first.address(), await second.address()];
+    const agents = Array.from({ length: AGENTS }, (_, number) => new Agent(number));
+    for (const [number, agent] of agents.entries()) agent.connect(String(addresses[number % 2]));
+    const feed = setInterval(() => {
+      for (const agent of agents) agent.feed();
+    }, 2);
+    undo.push(() => clearInterval(feed));
+    await until(() => agents.every(({ confirmed }) => confirmed >= 15n));
+    first.kill('SIGKILL');
+    await first.exit;
+    await until(() => agents.filter(({ open }) => !open).length === AGENTS / 2);
+    for (const agent of agents) if (!agent.open) agent.connect(String(addresses[1]));
+    await until(() => agents.every(({ confirmed }) => confirmed >= 30n));
+    clearInterval(feed);
+    await until(() => agents.every(({ made, confirmed }) => made === confirmed));
+    second.kill('SIGTERM');
+    await second.exit;
+    // What the killed one has is finished at its next start.
+    const again = collector(folders[0]);
+    await again.address();
+    const [left, right] = folders.map(sequences);
+    for (const { run, made } of agents) {
+      const both = new Set([...(left?.get(run) ?? []), ...(right?.get(run) ?? [])]);
+      expect(both.size).toBe(Number(made) * PER_BATCH);
+    }
+  }, 90_000);
+
   test('holds no more than its bound in memory while its disk stands still, and confirms nothing until it moves', async (context) => {
     const out = freezableDisk();
     if (out === null) return context.skip('needs root, a loop device, mkfs.ext4 and fsfreeze');

@@ -345,6 +345,16 @@ describe('PublishClient', () => {
     expect(logged.join('\n')).not.toContain('no stream');
   });
 
+  it('tells other facts of the node from the next stream on', async () => {
+    const { collector, client, send } = await rig(acknowledge, { reopenMs: 30 });
+    send();
+    client.greetWith({ schema: 1, node: { runId: RUN, nodeName: 'node-1', cloudRegion: 'eu-west-1' } });
+    const told = (stream: number) => collector.streams[stream]?.hello?.['node'];
+    await until(() => told(1) !== undefined);
+    expect(told(0)).not.toHaveProperty('cloudRegion');
+    expect(told(1)).toMatchObject({ nodeName: 'node-1', cloudRegion: 'eu-west-1' });
+  });
+
   it('starts without a collector and finds it later', async () => {
     const { collector, client, logged, send } = await rig(acknowledge, {}, false);
     collector.stop();
