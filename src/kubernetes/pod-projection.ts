@@ -2,7 +2,7 @@ import { toUSVString } from 'node:util';
 import { DEFAULT_LABEL_RULES, type LabelRules, sortLabels } from './pod-labels.ts';
 import { type Controller, type Owner, ownerOf } from './pod-owner.ts';
 import type { ContainerType, Pod, PodContainer } from './pods.ts';
-import { flat, shared } from './strings.ts';
+import { flat, shared, sharedList } from './strings.ts';
 
 /** A value is no v1.Pod; `path` is where it stops being one. */
 export class PodShapeError extends Error {
@@ -76,7 +76,7 @@ export function parsePod(value: unknown, path: string, rules: LabelRules = DEFAU
     createdAt: shared(text(metadata['creationTimestamp'])),
     startedAt: shared(text(status['startTime'])),
     finishedAt: phase === 'Succeeded' || phase === 'Failed' ? latest(containers) : '',
-    hostPaths: some(hostPathsOf(spec, path)),
+    hostPaths: sharedList(hostPathsOf(spec, path)),
   };
 }
 
@@ -137,10 +137,10 @@ function parseContainer(spec: Json, status: Json, listed: ContainerType): PodCon
     runtime: shared(runtime),
     restartCount: count(status['restartCount']),
     privileged: security['privileged'] === true,
-    addedCapabilities: some(strings(json(security['capabilities'])['add']).map(shared)),
+    addedCapabilities: sharedList(strings(json(security['capabilities'])['add'])),
     startedAt: shared(text(instance['startedAt'])),
     finishedAt: shared(text(instance['finishedAt'])),
-    probeCommands: some(commandsOf(spec).map(shared)),
+    probeCommands: sharedList(commandsOf(spec)),
     previousIds: previousId !== '' && previousId !== id ? [flat(previousId)] : NOTHING,
   };
 }

@@ -6,6 +6,7 @@ const MAX_SHARED = 4096;
 const MAX_LENGTH = 512;
 
 let known = new Map<string, string>();
+let knownLists = new Map<string, readonly string[]>();
 
 /** The same text as one string. */
 export function shared(text: string): string {
@@ -15,6 +16,21 @@ export function shared(text: string): string {
   if (known.size >= MAX_SHARED) known = new Map();
   const own = flat(text);
   known.set(own, own);
+  return own;
+}
+
+const NOTHING: readonly string[] = Object.freeze([]);
+
+/** The same list as one list of shared texts: the pods of one workload have the same probes. */
+export function sharedList(texts: readonly string[]): readonly string[] {
+  if (texts.length === 0) return NOTHING;
+  const key = JSON.stringify(texts);
+  if (key.length > MAX_LENGTH) return texts.map(flat);
+  const before = knownLists.get(key);
+  if (before !== undefined) return before;
+  if (knownLists.size >= MAX_SHARED) knownLists = new Map();
+  const own = Object.freeze(texts.map(shared));
+  knownLists.set(flat(key), own);
   return own;
 }
 
