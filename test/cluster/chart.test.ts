@@ -77,6 +77,7 @@ const EVERYTHING = {
   },
   collector: {
     replicas: 2,
+    communityIdSeed: 7,
     tls: {
       mode: 'certManager',
       allowClients: ['{node}.agents.example', 'kerntap-tap-agent'],
