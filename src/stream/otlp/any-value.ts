@@ -29,6 +29,10 @@ export class ByteWriter {
     this.buffer = Buffer.allocUnsafeSlow(bytes);
   }
 
+  get capacity(): number {
+    return this.buffer.length;
+  }
+
   /** A copy of what was written. */
   copy(): Buffer {
     return Buffer.from(this.view());

@@ -114,19 +114,42 @@ interface Group {
 export const MAX_RECORDS = 2000;
 /** So many events between two looks at the clock. */
 const STRIDE = 16;
+const WRITERS_KEPT_BYTES = 4 << 20;
 
 /** Bytes of a length-delimited field of so many bytes, with a tag of one. */
 const fieldLength = (bytes: number): number => 1 + varintLength(bytes) + bytes;
+
+/** Writers for the next request: what grew once need not grow again, and the garbage collector has less to look after. */
+class Writers {
+  private readonly free: ByteWriter[] = [];
+  private kept = 0;
+
+  take(): ByteWriter {
+    const writer = this.free.pop();
+    if (writer === undefined) return new ByteWriter();
+    this.kept -= writer.capacity;
+    writer.length = 0;
+    return writer;
+  }
+
+  give(writer: ByteWriter): void {
+    if (this.kept + writer.capacity > WRITERS_KEPT_BYTES) return;
+    this.kept += writer.capacity;
+    this.free.push(writer);
+  }
+}
 
 class Request {
   records = 0;
   private readonly kinds = new Uint32Array(KIND_SLOTS);
   private readonly groups = new Map<string, Group>();
   private readonly scope: Buffer;
+  private readonly writers: Writers;
   private bytesUpTo = 0;
 
-  constructor(scope: Buffer) {
+  constructor(scope: Buffer, writers: Writers) {
     this.scope = scope;
+    this.writers = writers;
   }
 
   /** Bytes that it has, and would have with one more record of `bytes` of a resource. */
@@ -139,7 +162,7 @@ class Request {
     this.bytesUpTo = this.sizeWith(resource, record.length);
     let group = this.groups.get(resource.id);
     if (group === undefined) {
-      group = { resource: resource.bytes, records: new ByteWriter(Math.max(1024, record.length * 4)) };
+      group = { resource: resource.bytes, records: this.writers.take() };
       this.groups.set(resource.id, group);
     }
     group.records.reserve(record.length + 8);
@@ -164,6 +187,7 @@ class Request {
       out.bytes(this.scope);
       out.bytes(records.view());
     }
+    for (const { records } of this.groups.values()) this.writers.give(records);
     return { bytes: out.view(), events: this.records, kinds: this.kinds };
   }
 }
@@ -186,6 +210,7 @@ export class LogRecords {
   private readonly scope: Buffer;
   private readonly scratch = new ByteWriter();
   private readonly record = new ByteWriter();
+  private readonly writers = new Writers();
 
   constructor(exporting: Exporting) {
     this.exporting = exporting;
@@ -217,7 +242,7 @@ export class LogRecords {
     const actors = new Map<Actor, ActorBytes>();
     const resources = new Map<Workload | null, Resource>();
     let nodeResource: Resource | undefined;
-    let request = new Request(this.scope);
+    let request = new Request(this.scope, this.writers);
     let since = 0;
     for (const row of rowsOf(batch, batch.node ?? node(), null, communityIdSeed)) {
       if (++since >= STRIDE) {
@@ -245,7 +270,7 @@ export class LogRecords {
       if (request.records > 0) {
         if (request.records >= maxRecords || request.sizeWith(resource, record.length) > maxRequestBytes) {
           yield request.finish();
-          request = new Request(this.scope);
+          request = new Request(this.scope, this.writers);
         }
       }
       request.add(resource, SLOTS.get(row.kind) ?? 0, record);
