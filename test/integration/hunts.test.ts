@@ -17,8 +17,6 @@ import { buildTruth } from './truth-program.ts';
 const CLUSTER = 'cluster-of-the-test';
 const WEB_IP = '10.98.5.1';
 const DB_IP = '10.98.5.2';
-/** Of these the views are made; file.open is for the agent's own start. */
-const KINDS = 'process.exec,process.exit,socket.connect,socket.accept,socket.close,file.open';
 const OTHER_BOOT = '00000000-0000-4000-8000-00000000000b';
 
 const web = new PodObject({ name: 'web', namespace: 'shop', ip: WEB_IP });
@@ -69,9 +67,7 @@ beforeAll(async () => {
   for (const nodeName of ['node-a', 'node-b']) {
     const node = await KubeletNode.open({ nodeName });
     closers.push(() => node.close());
-    const agent = await RunningAgent.start({
-      flags: ['--kinds', KINDS, '--open-mode', 'writes', '--socket', 'off', ...node.flags],
-    });
+    const agent = await RunningAgent.start({ flags: ['--socket', 'off', ...node.flags] });
     closers.push(async () => {
       await agent.stop();
       agent.clean();

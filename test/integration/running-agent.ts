@@ -89,7 +89,7 @@ export class RunningAgent {
       await agent.#ready();
     } catch (error) {
       // Nobody else knows of it.
-      if (agent.pid !== 0) process.kill(agent.pid, 'SIGKILL');
+      if (agent.pid !== 0 && child.exitCode === null && child.signalCode === null) process.kill(agent.pid, 'SIGKILL');
       throw error;
     }
     return agent;
