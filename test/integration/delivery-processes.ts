@@ -88,18 +88,8 @@ export class SpoolingAgent extends Process {
 
   constructor(dir: string, collector: string, flags: readonly string[], spool = join(dir, 'spool')) {
     const socket = join(dir, 'agent.sock');
-    const common = [
-      '--collector',
-      collector,
-      '--spool',
-      spool,
-      '--socket',
-      socket,
-      '--metrics',
-      'off',
-      '--tail',
-      'off',
-    ];
+    const metrics = flags.includes('--metrics') ? [] : ['--metrics', 'off'];
+    const common = ['--collector', collector, '--spool', spool, '--socket', socket, '--tail', 'off', ...metrics];
     super(['agent', ...common, '--json', ...flags]);
     this.#socket = socket;
   }

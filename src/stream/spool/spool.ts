@@ -71,7 +71,7 @@ export interface SpoolPosition {
 
 const SEGMENT_BYTES = 8 << 20;
 /** Others fill the disk, too: how often it is looked at. */
-const LOOK_MS = 10_000;
+const LOOK_MS = 5_000;
 
 export class Spool {
   /** Resolves when what earlier runs left is known, or cannot be. */
@@ -361,7 +361,7 @@ export class Spool {
   }
 
   private look(): void {
-    if (!this.accepts || (this.folder !== undefined && this.segments.count === 0)) return;
+    if (!this.accepts || (this.disk.state === 'ready' && this.segments.count === 0)) return;
     void this.disk
       .inOrder(async () => {
         if (this.folder === undefined) await this.open();
