@@ -36,6 +36,7 @@ export const TEST_IMAGE = 'docker.io/library/kerntap-test:1';
  * - CLUSTER_IMAGE_LOAD: a command that brings an image archive to the nodes, the file's name appended
  *   (`kind load image-archive`);
  * - CLUSTER_IMAGE: name of the product's image, which the nodes have already;
+ * - CLUSTER_AUDIT_LOG: file or pattern of the API server's audit log, where it can be read here (hunts.test.ts);
  * - CLUSTER_KUBELET_CA: file with the CA of the kubelets' certificates, where it is not the cluster's own.
  *
  * Everything it makes is in namespaces of its own, gone after close().
