@@ -2,14 +2,14 @@
 /*
  * brief MARK IP PORT: lives as short as it can. Executes itself, and then makes the file ./MARK and connects to IP:PORT.
  * brief wait MARK IP PORT: says `ready`, and does the same once it is told a byte on stdin.
- * brief serve MARK IP: listens at a port of IP, accepts one connection, and ends when that does.
+ * brief serve MARK IP [PORT]: listens there, accepts one connection, and ends when that does.
  * The command line, the file and the connection's local port say which event is whose, without any container's name.
  */
 #include "inet.h"
 
-static int serve(const char *mark, const char *ip)
+static int serve(const char *mark, const char *ip, int port)
 {
-	union address here = address_of(ip, 0);
+	union address here = address_of(ip, port);
 	char byte;
 	int listener = CHECK(socket(here.any.sa_family, SOCK_STREAM, 0));
 	CHECK(bind(listener, &here.any, size_of(&here)));
@@ -36,6 +36,8 @@ static int serve(const char *mark, const char *ip)
 
 int main(int argc, char **argv)
 {
+	if (argc >= 4 && !strcmp(argv[1], "serve"))
+		return serve(argv[2], argv[3], argc == 5 ? atoi(argv[4]) : 0);
 	if (argc == 5 && !strcmp(argv[1], "wait")) {
 		char go;
 		line_start("ready", "");
@@ -44,8 +46,6 @@ int main(int argc, char **argv)
 			return 3;
 		argv++, argc--;
 	}
-	if (argc == 4 && !strcmp(argv[1], "serve"))
-		return serve(argv[2], argv[3]);
 	if (argc == 4) {
 		char *again[] = { "brief", argv[1], argv[2], argv[3], "again", NULL };
 		act();
