@@ -134,7 +134,11 @@ describe('helm install with the defaults', () => {
       },
     ]);
     const host = volumes.filter((volume: KubeObject) => volume.hostPath);
-    expect(host.map((volume: KubeObject) => volume.hostPath.path)).toEqual(['/sys/kernel/tracing', '/sys/fs/cgroup']);
+    expect(host.map((volume: KubeObject) => volume.hostPath.path)).toEqual([
+      '/sys/kernel/tracing',
+      '/sys/fs/cgroup',
+      '/var/lib/kubelet/pods-api',
+    ]);
     for (const { name } of host) {
       const mount = containers[0].volumeMounts.find((each: KubeObject) => each.name === name);
       expect([name, mount.readOnly]).toEqual([name, true]);
