@@ -366,7 +366,10 @@ export class Spool {
       .inOrder(async () => {
         if (this.folder === undefined) await this.open();
         await this.removeDone();
-        await this.makeRoom(0);
+        if (this.disk.state !== 'failing') return await this.makeRoom(0);
+        // Nobody may have anything to store for long: whether the disk takes bytes again is tried with the next segment's head.
+        await this.store([]);
+        this.succeeded();
       })
       .catch((error: unknown) => this.failed(error));
   }
