@@ -160,5 +160,5 @@ test('everything left out is counted', async () => {
   // Those of the first container's first processes, which were over before it was known.
   expect(ledger['file.open']?.suppressed['policy']).toBeGreaterThanOrEqual(200);
   expect(ledger['file.open']?.suppressed['filtered']).toBeGreaterThanOrEqual(200);
-  expect(ledger['process.exec']?.suppressed['sampled']).toBeGreaterThan(1000);
+  expect(ledger['process.exec']?.suppressed['sampled']).toBeGreaterThan(500);
 });
