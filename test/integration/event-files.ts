@@ -25,15 +25,20 @@ interface Place {
  */
 export class EventFiles {
   readonly rows: Row[] = [];
+  /** How many rows were read and not kept. */
+  passed = 0;
   readonly #dir: string;
+  readonly #keep: (row: Row) => boolean;
   readonly #places = new Map<string, Place>();
   readonly #buffer = Buffer.allocUnsafe(CHUNK);
 
-  constructor(dir: string) {
+  /** `keep`: a test of a flood cannot hold all of it in memory. */
+  constructor(dir: string, keep: (row: Row) => boolean = () => true) {
     this.#dir = dir;
+    this.#keep = keep;
   }
 
-  /** Reads what is new; returns all rows so far. */
+  /** Reads what is new; returns all rows so far that were to be kept. */
   poll(): readonly Row[] {
     for (const file of this.#files()) this.#follow(file);
     return this.rows;
@@ -68,10 +73,15 @@ export class EventFiles {
         const bytes = Buffer.concat([place.rest, this.#buffer.subarray(0, n)]);
         const end = bytes.lastIndexOf(10) + 1;
         place.rest = Buffer.from(bytes.subarray(end));
-        for (const line of bytes.toString('utf8', 0, end).split('\n')) if (line !== '') this.rows.push(parseRow(line));
+        for (const line of bytes.toString('utf8', 0, end).split('\n')) if (line !== '') this.#take(parseRow(line));
       }
     } finally {
       closeSync(fd);
     }
+  }
+
+  #take(row: Row): void {
+    if (this.#keep(row)) this.rows.push(row);
+    else this.passed++;
   }
 }

@@ -22,6 +22,8 @@ export interface AgentStart {
   readonly group?: ControlGroup;
   /** Keep what it writes on stdout. */
   readonly keepStdout?: boolean;
+  /** Rows that are to be kept; others are counted only, in `files.passed`. Without it all. */
+  readonly keep?: (row: Row) => boolean;
 }
 
 /** Kernel counters of one kind: seen = emitted + suppressed + lost. */
@@ -52,15 +54,15 @@ export class RunningAgent {
   #ended: Promise<number> | null = null;
   #stopped: Promise<number> | undefined;
 
-  private constructor(child: ChildProcess, pid: number, dir: string) {
+  private constructor(child: ChildProcess, pid: number, dir: string, keep?: (row: Row) => boolean) {
     this.#child = child;
     this.pid = pid;
     this.dir = dir;
-    this.files = new EventFiles(join(dir, 'events'));
+    this.files = new EventFiles(join(dir, 'events'), keep);
     this.#probe = ControlGroup.host('probe');
   }
 
-  static async start({ flags = ['--all'], group, keepStdout = false }: AgentStart = {}): Promise<RunningAgent> {
+  static async start({ flags = ['--all'], group, keepStdout = false, keep }: AgentStart = {}): Promise<RunningAgent> {
     buildTruth();
     const dir = mkdtempSync(join(tmpdir(), 'kerntap-test-'));
     const args = ['agent', '--standalone', '--json', '--out', join(dir, 'events'), ...flags];
@@ -74,7 +76,7 @@ export class RunningAgent {
             if (line.startsWith('{"act":"start"')) agent.pid = parseAct(line).pid;
           });
     if (child.pid === undefined) throw new Error('the agent did not start');
-    const agent = new RunningAgent(child, group === undefined ? child.pid : 0, dir);
+    const agent = new RunningAgent(child, group === undefined ? child.pid : 0, dir, keep);
     child.stdout?.on('data', (bytes: Buffer) => keepStdout && agent.stdout.push(bytes));
     const copy = createWriteStream(join(dir, 'agent.log'));
     let rest = '';
@@ -138,11 +140,12 @@ export class RunningAgent {
     // Rows of other kinds are in other files, which may be read a moment later: none before these may be missing. But
     // for those that the agent had to drop after it had numbered them.
     const last = Math.max(Number(opened['seq']), Number(exited['seq']));
-    const complete = rows.filter((row) => Number(row['seq']) <= last).length >= last;
+    // Where some are not kept, all of them may be behind.
+    const complete = rows.filter((row) => Number(row['seq']) <= last).length + this.files.passed >= last;
     return complete || performance.now() - this.#seenAt > COMPLETE_MS;
   }
 
-  /** Every row so far. */
+  /** Every row so far that was to be kept. */
   rows(): readonly Row[] {
     return this.files.poll();
   }
