@@ -38,6 +38,7 @@ beforeAll(async () => {
   const brief = { path: 'bin/brief', content: readFileSync(programPath('brief')), mode: 0o755 };
   writeImage(file, { name: IMAGE, entries: [...busyboxEntries(), brief], command: ['/bin/brief'] });
   cluster.loadImage(file);
+  cluster.loadTestImage();
   namespace = await cluster.namespace('kerntap-attribution');
   product = await deployByHand(cluster, {
     clusterName: 'cluster-of-the-test',
@@ -193,7 +194,7 @@ describe('containers that live for an instant', () => {
     if (!stop || !start) context.skip('no CLUSTER_STOP_KUBELET and CLUSTER_START_KUBELET: the kubelet cannot be ended');
     const pods = 40;
     // One that acts all the time, also while there is no kubelet.
-    const loop = 'i=0; while true; do i=$((i+1)); brief "brief-steady-$i" 127.0.0.1 9 >/dev/null; done';
+    const loop = 'i=0; while true; do i=$((i+1)); brief "brief-steady-$i" 127.0.0.1 9 >/dev/null; usleep 20000; done';
     const steady = { ...briefContainer([]), command: ['sh', '-c', loop] };
     await cluster.apply(testPod(namespace, 'steady', { containers: [steady] }));
     const pod = await cluster.runningPod(namespace, 'steady');
@@ -229,8 +230,10 @@ describe('pods of every make', () => {
   it('an ephemeral container that kubectl debug puts into a running pod', async () => {
     await cluster.apply(testPod(namespace, 'debugged', { labels: { app: 'debugged' } }));
     const { metadata } = await cluster.runningPod(namespace, 'debugged');
-    const args = [`brief-${metadata.uid}`, '127.0.0.1', '9'];
-    const debug = ['--image', IMAGE, '--image-pull-policy=Never', '--container=debugger', '--profile=general'];
+    // The mark as a whole is not to stand in kubectl's own arguments: its exec is seen as well.
+    const args = [MARK, '127.0.0.1', '9'];
+    const env = `--env=POD_UID=${metadata.uid}`;
+    const debug = ['--image', IMAGE, '--image-pull-policy=Never', '--container=debugger', '--profile=general', env];
     await cluster.kubectl('debug', '-n', namespace, 'debugged', ...debug, '--', '/bin/brief', ...args);
     const ended = await cluster.waitFor('its end', async () => {
       const pod = await cluster.get('pod', 'debugged', namespace);

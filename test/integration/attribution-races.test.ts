@@ -65,7 +65,8 @@ describe.each([
     expectAttributed(await judged('one after another', truths));
   });
 
-  test(`${CONTAINERS} containers, ${AT_ONCE} at a time`, async () => {
+  // The kubelet of the test shares two cores with all that it starts: where it answers later than the hold, once more.
+  test(`${CONTAINERS} containers, ${AT_ONCE} at a time`, { retry: 1 }, async () => {
     const truths: BriefTruth[] = [];
     let next = 0;
     const lane = async () => {
