@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { until } from './condition.ts';
 import { ControlGroup } from './control-group.ts';
 import { type Books, OwnCollector, SpoolingAgent } from './delivery-processes.ts';
 import { Disk } from './disks.ts';
@@ -195,6 +196,29 @@ describe('a disk', () => {
     await one.said('the spool takes no events', 30_000);
     expect(await fetchText(one, '/readyz')).toMatch(/"part":"spool","reason":"(EROFS|EIO)/);
     await collector.start();
+    await expectComplete(one);
+  });
+
+  test('that does not answer stalls neither the drain nor those who watch', async () => {
+    disk = Disk.loop(join(dir, 'disk'), 64);
+    const one = await outage('{maxBytes: 48Mi, minFreePercent: 0, fsync: always}', join(disk.dir, 'spool'));
+    await eventually('events on disk', async () => (await metric(one, 'kerntap_spool_bytes')) > 1 << 20);
+    disk.freeze();
+    try {
+      await eventually('the stall to be told', async () => (await metric(one, 'kerntap_spool_up')) === 0);
+      expect(await fetchText(one, '/readyz')).toMatch(/the disk has not answered for \d+ s/);
+      expect(await metric(one, 'kerntap_drain_lag_seconds')).toBeLessThan(2);
+      // Memory is soon full of what cannot be sent: opens are then shed before they are encoded, and counted.
+      const taken = ({ ledger }: Books) => ledger.user.encoded + (lostOf({ ledger }, 'queue')['shed'] ?? 0);
+      const before = taken(await one.books());
+      await pace.more(OPENS_PER_SECOND);
+      expect(taken(await one.books())).toBeGreaterThan(before + OPENS_PER_SECOND / 2);
+      // The stream does not wait for it either.
+      await collector.start();
+      await until('new events at the collector', () => collector.files.poll().length > 100, 30_000);
+    } finally {
+      disk.thaw();
+    }
     await expectComplete(one);
   });
 });
