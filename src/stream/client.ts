@@ -5,7 +5,7 @@ import { encodePublishRequest, type Hello, type PublishResponse, type Sparse } f
 import { Backoff } from './backoff.ts';
 import { type EncodedBatch, frame } from './batch.ts';
 import { BufferPool } from './buffer-pool.ts';
-import { Connection, type Ended } from './connection.ts';
+import { Connection, DEADLINE_EXCEEDED, type Ended } from './connection.ts';
 import { addKinds, type DeliveryLoss } from './delivery-losses.ts';
 import type { Dialer, Target } from './endpoints.ts';
 import { KIND_SLOTS } from './event-kinds.ts';
@@ -43,12 +43,18 @@ export interface PublishClientOptions {
   readonly ackDeadlineMs?: number;
   /** A healthy stream is opened again after this, +-20 %; default 10 min. */
   readonly reopenMs?: number;
+  /** Most that a connection may take, 20 s by default; the first try has an eighth, and each that took too long doubles it. */
   readonly connectTimeoutMs?: number;
   readonly backoffMinMs?: number;
   readonly backoffMaxMs?: number;
   readonly random?: () => number;
 }
 
+/**
+ * Where a collector's pod was replaced, packets may still go to the old one, which nobody answers: another try has another
+ * port, and gets through. One that is busy with all its agents at once gets more time try by try.
+ */
+const FIRST_CONNECT = 1 / 8;
 /** How long a collector may take to end a stream on which nothing is under way, at shutdown. */
 const FAREWELL_MS = 1000;
 /** And the spool, to take what is not confirmed then. */
@@ -95,6 +101,8 @@ export class PublishClient {
   private lastStreamSeq = 0;
   private ackedStreamSeq = 0;
   private blocked = false;
+  /** Connections in a row that took too long. */
+  private slow = 0;
   /** Of the present stream, or of the last. */
   private target: Target | undefined;
   private ackTimer: NodeJS.Timeout | undefined;
@@ -236,25 +244,26 @@ export class PublishClient {
     this.ackedStreamSeq = 0;
     this.refused.clear();
     this.blocked = false;
-    const connection: Connection = new Connection(
-      { connectTimeoutMs: this.options.connectTimeoutMs ?? 20_000, ...target },
-      this.hello,
-      {
-        ready: () => this.ready(connection),
-        response: (response) => this.answered(response),
-        writable: () => {
-          this.blocked = false;
-          this.pump();
-        },
-        ended: (ended) => this.ended(ended),
+    const connection: Connection = new Connection({ connectTimeoutMs: this.connectTimeoutMs, ...target }, this.hello, {
+      ready: () => this.ready(connection),
+      response: (response) => this.answered(response),
+      writable: () => {
+        this.blocked = false;
+        this.pump();
       },
-    );
+      ended: (ended) => this.ended(ended),
+    });
     this.current = { name: 'connecting', connection };
+  }
+
+  private get connectTimeoutMs(): number {
+    return (this.options.connectTimeoutMs ?? 20_000) * Math.min(1, FIRST_CONNECT * 2 ** this.slow);
   }
 
   private ready(connection: Connection): void {
     if (this.current.name !== 'connecting') return;
     this.current = { name: 'open', connection, since: Date.now() };
+    this.slow = 0;
     this.problem = '';
     this.log.info(
       { collector: this.target?.address, waiting: this.outbox.depth.batches },
@@ -371,6 +380,7 @@ export class PublishClient {
     const state = this.current;
     if (!('connection' in state)) return;
     this.stopTimers();
+    if (state.name === 'connecting' && ended.code === DEADLINE_EXCEEDED) this.slow++;
     this.outbox.rewind();
     if (this.closing !== undefined && this.outbox.depth.batches === 0) {
       this.current = { name: 'closed' };

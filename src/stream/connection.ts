@@ -28,7 +28,8 @@ export interface ConnectionEvents {
   ended(ended: Ended): void;
 }
 
-const DEADLINE_EXCEEDED = 4;
+/** Code of a connection that took too long, and of a call that did. */
+export const DEADLINE_EXCEEDED = 4;
 
 /**
  * Each stream has a channel of its own: a new one resolves the name again, uses renewed certificates, and leaves the

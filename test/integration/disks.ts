@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 
 const run = (command: string, ...args: string[]): void => {
@@ -9,6 +9,7 @@ const run = (command: string, ...args: string[]): void => {
 /** A file system of its own, of a few MiB, that can be filled, broken and frozen. */
 export class Disk {
   readonly dir: string;
+  #frozen = false;
 
   private constructor(dir: string) {
     this.dir = dir;
@@ -31,6 +32,17 @@ export class Disk {
     return new Disk(dir);
   }
 
+  /** Somebody else's file takes all but so much of it. */
+  fill(leftMegabytes: number): void {
+    const { bavail, bsize } = statfsSync(this.dir);
+    run('fallocate', '--length', String(bavail * bsize - leftMegabytes * (1 << 20)), join(this.dir, 'ballast'));
+  }
+
+  /** That file is gone. */
+  relieve(): void {
+    rmSync(join(this.dir, 'ballast'), { force: true });
+  }
+
   /** ext4: read-only from now on, as after an error of the disk. */
   abort(): void {
     run('mount', '-o', 'remount,abort', this.dir);
@@ -38,9 +50,13 @@ export class Disk {
 
   freeze(): void {
     run('fsfreeze', '--freeze', this.dir);
+    this.#frozen = true;
   }
 
+  /** Nothing where it is not frozen. */
   thaw(): void {
+    if (!this.#frozen) return;
+    this.#frozen = false;
     run('fsfreeze', '--unfreeze', this.dir);
   }
 

@@ -376,15 +376,18 @@ describe('PublishClient', () => {
       server.close();
     });
     const { port } = server.address() as import('node:net').AddressInfo;
-    const { client, send } = await rig(
+    const { client, logged, send } = await rig(
       acknowledge,
-      { dialer: new Endpoints({ addresses: [`127.0.0.1:${port}`] }), connectTimeoutMs: 50, ackDeadlineMs: 50 },
+      { dialer: new Endpoints({ addresses: [`127.0.0.1:${port}`] }), connectTimeoutMs: 400, ackDeadlineMs: 50 },
       false,
     );
     client.start();
     send();
-    await until(() => sockets.size >= 3);
+    await until(() => sockets.size >= 6);
     expect(client.depth.batches).toBe(1);
+    const waited = logged.flatMap((line) => /no connection within (\d+) ms/.exec(line)?.[1] ?? []);
+    // Soon at first, then with patience.
+    expect(waited.slice(0, 5)).toEqual(['50', '100', '200', '400', '400']);
   });
 
   it('reports at shutdown what was not confirmed in time, once', async () => {
