@@ -1,6 +1,6 @@
 import { isatty } from 'node:tty';
 import { type Logger, pino } from 'pino';
-import type { StreamLogger } from '../stream/client.ts';
+import type { StreamLogger } from '../stream/stream-logger.ts';
 import { plain } from '../tail/pretty.ts';
 import { openSink } from '../tail/stdout.ts';
 import { BoundedWriter } from '../tail/writer.ts';

@@ -29,6 +29,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'tell what the running agent saw, lost and delivered, and whether it balances',
     load: async () => (await import('./ledger.ts')).run,
   },
+  spool: {
+    summary: 'remove what agents left on this node, where none will come again',
+    load: async () => (await import('./spool.ts')).run,
+  },
   tail: {
     summary: 'show events of the running agent live, filtered',
     load: async () => (await import('./tail.ts')).run,

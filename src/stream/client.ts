@@ -13,12 +13,7 @@ import { Outbox } from './outbox.ts';
 import { RunLosses } from './run-losses.ts';
 import type { QueueDepth } from './send-queue.ts';
 import type { Spool, SpoolReading } from './spool/spool.ts';
-
-/** pino's calls, as far as they are needed. */
-export interface StreamLogger {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-}
+import type { StreamLogger } from './stream-logger.ts';
 
 export interface PublishClientOptions {
   /** Says where each stream goes. */

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster, type ClusterNode, type KubeObject, testContainer, testPod } from './cluster.ts';
 import { CHART, editConfig, hasten, heldByContainer, helm, imageValues, inKernel, install, RELEASE } from './helm.ts';
@@ -9,7 +9,8 @@ const SECRET = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /** On the node; an agent that was started by hand has them too. */
 const FOLDERS = ['/run/kerntap', '/var/lib/kerntap'];
-const foldersBefore = FOLDERS.map(existsSync);
+const entriesOf = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder) : []);
+const foldersBefore = FOLDERS.map(entriesOf);
 
 let cluster: Cluster;
 let node: ClusterNode;
@@ -137,11 +138,12 @@ describe('helm install with the defaults', () => {
     expect(host.map((volume: KubeObject) => volume.hostPath.path)).toEqual([
       '/sys/kernel/tracing',
       '/sys/fs/cgroup',
+      '/var/lib/kerntap',
       '/var/lib/kubelet/pods-api',
     ]);
     for (const { name } of host) {
       const mount = containers[0].volumeMounts.find((each: KubeObject) => each.name === name);
-      expect([name, mount.readOnly]).toEqual([name, true]);
+      expect([name, mount.readOnly]).toEqual([name, name === 'spool' ? undefined : true]);
     }
   });
 });
@@ -302,16 +304,17 @@ describe('helm uninstall', () => {
       expect(Math.min(held.programs.length, held.maps.length)).toBeGreaterThan(5);
       expect(await inKernel('prog', held.programs)).toEqual(held.programs);
     }
+    if (node.isThisMachine) expect(entriesOf('/var/lib/kerntap')).toEqual(['spool']);
     await helm('uninstall', RELEASE, '-n', namespace, '--wait', '--timeout', '5m');
     const kinds =
-      'daemonset,statefulset,service,configmap,secret,serviceaccount,networkpolicy,clusterrole,clusterrolebinding';
+      'daemonset,statefulset,job,service,configmap,secret,serviceaccount,networkpolicy,role,rolebinding,clusterrole,clusterrolebinding';
     const ours = ['-l', `app.kubernetes.io/instance=${RELEASE}`, '-o', 'name'];
     expect(await cluster.kubectl('get', kinds, '-n', namespace, ...ours)).toBe('');
     await cluster.waitFor('its last pod to go', async () =>
       (await cluster.kubectl('get', 'pods', '-n', namespace, ...ours)) === '' ? true : undefined,
     );
     await freed(held);
-    if (node.isThisMachine) expect(FOLDERS.map(existsSync)).toEqual(foldersBefore);
+    if (node.isThisMachine) expect(FOLDERS.map(entriesOf)).toEqual(foldersBefore);
     expect((await cluster.kubectl('get', 'pvc', '-n', namespace, ...ours)).trim()).toMatch(
       /events-kerntap-collector-0$/,
     );

@@ -6,6 +6,9 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
 const NAME = /^([0-9a-f]{32})\.checkpoint$/;
+
+export const isCheckpointName = (name: string): boolean => NAME.test(name);
+
 const MAGIC = 0x3143_4b54;
 /** Two slots, written in turns: a write that was cut leaves the one before. */
 const SLOT_BYTES = 16_384;

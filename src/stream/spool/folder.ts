@@ -7,7 +7,12 @@ import { parseSegmentName } from './segment.ts';
 /** flock(2), exclusive and without waiting; false: another process has it. Dropped by the kernel with the process. */
 export type TryLock = (fd: number) => boolean;
 
-const LOCK_FILE = 'lock';
+export const LOCK_FILE = 'lock';
+
+/** Another process has the folder. */
+export class SpoolInUse extends Error {
+  override name = 'SpoolInUse';
+}
 
 export interface FoundSegment {
   readonly number: number;
@@ -35,7 +40,7 @@ export class SpoolFolder {
     } finally {
       if (!locked) await lock.close();
     }
-    if (!locked) throw new Error(`another agent uses ${dir}`);
+    if (!locked) throw new SpoolInUse(`another agent uses ${dir}`);
     return new SpoolFolder(dir, lock);
   }
 

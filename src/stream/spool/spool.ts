@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BufferPool } from '../buffer-pool.ts';
-import type { StreamLogger } from '../client.ts';
+import type { StreamLogger } from '../stream-logger.ts';
 import { type DiskState, DiskWork } from './disk-work.ts';
 import { type FoundSegment, SpoolFolder, type TryLock } from './folder.ts';
 import { type FrameContent, frameHeadBytes, type SegmentFacts } from './format.ts';
