@@ -96,6 +96,8 @@ export class Endpoints implements Dialer {
   }
 
   explain({ address }: Target, message: string): string {
-    return this.#security.explain(address, DRESSING.exec(message)?.[1] ?? message);
+    const reason = DRESSING.exec(message)?.[1] ?? message;
+    // What ends a stream that was of use has nothing to do with how it is secured: a collector that was killed, mostly.
+    return this.#worked ? reason : this.#security.explain(address, reason);
   }
 }

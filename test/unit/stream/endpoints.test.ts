@@ -124,6 +124,16 @@ describe('several endpoints', () => {
   });
 });
 
+it('a stream that was of use does not end for want of TLS', () => {
+  const endpoints = new Endpoints({ addresses: ['collector:4750'] });
+  const target = endpoints.target();
+  expect(endpoints.explain(target, 'read ECONNRESET')).toMatch(/if it wants TLS, set collector\.tls/);
+  endpoints.worked();
+  expect(endpoints.explain(target, 'read ECONNRESET')).toBe('read ECONNRESET');
+  endpoints.over(true);
+  expect(endpoints.explain(endpoints.target(), 'read ECONNRESET')).toMatch(/if it wants TLS/);
+});
+
 describe('a name with several addresses behind it', () => {
   it('leads to any of them, anew at each open', async () => {
     const all = (await replicas(acknowledge, acknowledge, acknowledge)) as CollectorDouble[];
