@@ -242,19 +242,19 @@ describe('the chart', () => {
       'WARNING: the stream of events is not encrypted',
     );
     const legacy = { kubelet: { legacyNodesProxy: true } };
-    expect((await template(legacy)).match(/resources: \[.*\]/g)).toEqual([
+    expect((await template(legacy, '--no-hooks')).match(/resources: \[.*\]/g)).toEqual([
       'resources: [nodes/pods]',
       'resources: [nodes/proxy]',
     ]);
     expect(await notes(legacy)).toContain('DANGER: kubelet.legacyNodesProxy');
     const nodes = { node: { apiServer: true } };
-    expect((await template(nodes)).match(/resource(s|Names): \[.*\]/g)).toEqual([
+    expect((await template(nodes, '--no-hooks')).match(/resource(s|Names): \[.*\]/g)).toEqual([
       'resources: [nodes/pods]',
       'resources: [nodes]',
       'resources: [namespaces]',
       'resourceNames: [kube-system]',
     ]);
-    expect((await template(nodes)).match(/verbs: .*/g)).toEqual(Array(3).fill('verbs: [get]'));
+    expect((await template(nodes, '--no-hooks')).match(/verbs: .*/g)).toEqual(Array(3).fill('verbs: [get]'));
     expect(await notes(nodes)).toContain('node.apiServer: ');
     expect(await notes({ node: { metadataService: 'aws' } })).toContain('node.metadataService: ');
     expect(await notes({ node: { metadataService: 'off' } })).not.toContain('node.');
