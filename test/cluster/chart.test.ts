@@ -232,7 +232,16 @@ describe('the chart', () => {
 
   it('asks for nodes/pods alone, and for nodes/proxy only where that is said, loudly', async () => {
     const notes = (values: KubeObject) =>
-      helm('install', RELEASE, CHART, '-n', namespace, '--dry-run=client', ...valuesFile(cluster, values));
+      helm(
+        'install',
+        RELEASE,
+        CHART,
+        '-n',
+        namespace,
+        '--dry-run=client',
+        '--no-hooks',
+        ...valuesFile(cluster, values),
+      );
     // Without what is there for a moment after an uninstall: it may see one DaemonSet, its own.
     const usual = await template({}, '--no-hooks');
     expect(usual.match(/resources: \[.*\]/g)).toEqual(['resources: [nodes/pods]']);
