@@ -199,7 +199,8 @@ test('an environment that ends with an open tap takes its programs out of the ke
     globalThis.handle = addon.open({ coreObject: ${JSON.stringify(join(nativeBuildDir(), 'core.bpf.o'))}, maps: {} });
     addon.attach(globalThis.handle, 'kt_fork');
     parentPort.postMessage('open');
-    setInterval(() => addon.drain(globalThis.handle, new Uint8Array(4096)), 1);`;
+    // It is to be ended within a call, mostly.
+    setInterval(() => { for (let i = 0; i < 300; i++) addon.drain(globalThis.handle, new Uint8Array(4096)); }, 1);`;
   const before = kernelObjects();
   for (let round = 0; round < 3; round++) {
     const worker = new Worker(code, { eval: true });
