@@ -1,8 +1,9 @@
+import { DEFAULT_SETTINGS } from '../config/settings.ts';
 import { loadAddon } from '../kernel/native.ts';
 import { removeSpool } from '../stream/spool/removal.ts';
 import { type FlagSpecs, flagHelp, parseFlags, text, UsageError } from './flags.ts';
 
-const DIR = '/var/lib/kerntap/spool';
+const { dir: DIR } = DEFAULT_SETTINGS.spool;
 const WAIT_S = 30;
 const WAIT_MAX_S = 3600;
 

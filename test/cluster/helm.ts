@@ -38,6 +38,12 @@ export async function install(cluster: Cluster, namespace: string, values: KubeO
   return { cluster, namespace, account: RELEASE, agent: `ds/${RELEASE}`, collector: `sts/${RELEASE}-collector` };
 }
 
+/** helm upgrade of such an install, its values kept but for those in `more`; returns when all is ready. */
+export function upgrade(namespace: string, ...more: string[]): Promise<string> {
+  const kept = ['--reset-then-reuse-values', ...imageValues()];
+  return helm('upgrade', RELEASE, CHART, '-n', namespace, '--wait', '--timeout', '5m', ...kept, ...more);
+}
+
 /** `kubectl edit configmap`: the whole object goes through an editor, here a copy. */
 export async function editConfig({ cluster, namespace }: Product, text: string): Promise<void> {
   const object = await cluster.get('configmap', RELEASE, namespace);

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster, type KubeObject, testContainer, testPod } from './cluster.ts';
-import { CHART, hasten, helm, imageValues, install, RELEASE } from './helm.ts';
+import { hasten, helm, install, RELEASE, upgrade } from './helm.ts';
 import { collected, logged, type Product, podsOf, type Row } from './product.ts';
 
 const SLOW_MS = 180_000;
@@ -106,21 +106,6 @@ async function collectorLog(): Promise<Row[]> {
     .map((line) => JSON.parse(line));
 }
 
-const upgrade = (...more: string[]) =>
-  helm(
-    'upgrade',
-    RELEASE,
-    CHART,
-    '-n',
-    namespace,
-    '--wait',
-    '--timeout',
-    '5m',
-    '--reset-then-reuse-values',
-    ...imageValues(),
-    ...more,
-  );
-
 describe('an install with the defaults', () => {
   it('has agents and collector show certificates to each other', async () => {
     await moreActs();
@@ -164,17 +149,17 @@ describe('an install with the defaults', () => {
 describe('an upgrade', () => {
   it('keeps the certificates', async () => {
     const before = await Promise.all(SECRETS.map(secretData));
-    await upgrade();
+    await upgrade(namespace);
     expect(await Promise.all(SECRETS.map(secretData))).toEqual(before);
   });
 
   it.each<[string, () => Promise<unknown>]>([
-    ['renewed by the same authority', () => upgrade('--set', 'collector.tls.renewal=1')],
+    ['renewed by the same authority', () => upgrade(namespace, '--set', 'collector.tls.renewal=1')],
     [
       'made anew with another authority',
       async () => {
         await cluster.kubectl('delete', 'secret', `${RELEASE}-ca`, '-n', namespace);
-        await upgrade();
+        await upgrade(namespace);
       },
     ],
   ])(

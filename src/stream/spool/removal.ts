@@ -1,6 +1,6 @@
 // A spool that nobody will need again: what agents left in its folder, and the folder.
 
-import { readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isCheckpointName } from './checkpoints.ts';
@@ -21,11 +21,10 @@ const RETRY_MS = 250;
  * where the disk refuses.
  */
 export async function removeSpool(dir: string, tryLock: TryLock, waitMs: number): Promise<Removed | undefined> {
-  if (!(await exists(dir))) return undefined;
-  await contents(dir);
+  if ((await contents(dir)) === undefined) return undefined;
   const folder = await lockWithin(dir, tryLock, waitMs);
   try {
-    const names = await contents(dir);
+    const names = (await contents(dir)) ?? [];
     const segments = await folder.segments();
     for (const name of names) await rm(join(dir, name), { force: true });
     await rm(join(dir, LOCK_FILE), { force: true });
@@ -36,10 +35,14 @@ export async function removeSpool(dir: string, tryLock: TryLock, waitMs: number)
   }
 }
 
-/** Names of what agents wrote. Rejects where there is anything else. */
-async function contents(dir: string): Promise<string[]> {
-  const names = (await readdir(dir)).filter((name) => name !== LOCK_FILE);
-  const foreign = names.find((name) => parseSegmentName(name) === undefined && !isCheckpointName(name));
+/** Names of what agents wrote; undefined: there is no folder. Rejects where there is anything else in it. */
+async function contents(dir: string): Promise<string[] | undefined> {
+  const all = await readdir(dir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  const names = all?.filter((name) => name !== LOCK_FILE);
+  const foreign = names?.find((name) => parseSegmentName(name) === undefined && !isCheckpointName(name));
   if (foreign !== undefined) throw new Error(`in ${dir} is also ${foreign}, which no agent wrote: nothing was removed`);
   return names;
 }
@@ -53,14 +56,5 @@ async function lockWithin(dir: string, tryLock: TryLock, waitMs: number): Promis
       if (!(error instanceof SpoolInUse) || performance.now() >= end) throw error;
       await delay(RETRY_MS);
     }
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isDirectory();
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
-    throw error;
   }
 }
