@@ -46,7 +46,7 @@ import { SettingsControl } from './settings-control.ts';
 import { Succession } from './succession.ts';
 import { kindsOf, sensitiveOf, tailRulesOf, tapConfigOf } from './tap-settings.ts';
 import { Viewers } from './viewers.ts';
-import { WaysOut } from './ways-out.ts';
+import { type CollectorWay, WaysOut } from './ways-out.ts';
 
 const POLL_MS = 1000;
 /** At stop: for the rings to run empty, for the collector's last acknowledgement, for the reader of stdout. */
@@ -71,8 +71,7 @@ export class Agent {
   readonly #tap: KernelTap;
   readonly #workloads = new WorkloadTable();
   readonly #cgroupDir: string;
-  /** Undefined, as the client: OTLP is the only way out. */
-  readonly #channel: CollectorChannel | undefined;
+  /** Undefined: OTLP is the only way out. */
   readonly #client: PublishClient | undefined;
   readonly #out: WaysOut;
   readonly #spool: Spool | undefined;
@@ -138,9 +137,10 @@ export class Agent {
     const addresses = collector === undefined ? options.endpoints : [collector.address];
     const run = Buffer.from(this.#runId).toString('hex');
     this.#succession = new Succession(run);
+    let toCollector: CollectorWay | undefined;
     if (addresses.length > 0) {
       const lost = new RunLosses(run);
-      this.#channel = new CollectorChannel({
+      const channel = new CollectorChannel({
         addresses,
         tls: options.tls,
         compression: collector === undefined ? options.settings.collector.compression : 'none',
@@ -148,7 +148,7 @@ export class Agent {
       });
       this.#spool = openSpool(options, run, () => this.#node, this.#succession, lost, log);
       this.#client = new PublishClient({
-        dialer: this.#channel.dialer,
+        dialer: channel.dialer,
         hello: this.#hello(),
         pool,
         log: onceUntilChange(log.child({ part: 'stream' })),
@@ -156,10 +156,11 @@ export class Agent {
         spool: this.#spool,
         catchUpShare: options.settings.spool.catchUpShare,
       });
+      toCollector = { client: this.#client, channel };
     }
     const { settings, version } = options;
     const otlp = openOtlp({ settings: settings.stream.otlp, node: () => this.#node, version, log });
-    this.#out = new WaysOut(this.#client, otlp, pool);
+    this.#out = new WaysOut(toCollector, otlp, pool);
     this.#tail =
       options.settings.tail.enabled || options.config !== undefined
         ? this.#openTail(processes, wallOffsetNs, events)
@@ -242,7 +243,7 @@ export class Agent {
       accounts: this.#accounts,
       client: this.#out.main,
       otlp: this.#out.otlp,
-      tls: () => this.#channel?.tls,
+      tls: () => this.#out.tls,
       pods: this.#pods,
       hold,
       tail: this.#tail,
@@ -290,7 +291,6 @@ export class Agent {
     this.#pods?.stop();
     void this.#services?.close();
     this.#tail?.close();
-    this.#channel?.stop();
     this.#succession.stop();
     void this.#out.shutdown(0);
     this.#tap.close();
@@ -299,7 +299,6 @@ export class Agent {
   async #begin(): Promise<void> {
     // The trackers run since the tap was opened: no cgroup is made unseen from here on, nor any process.
     this.#loop.start();
-    if (this.#client !== undefined) this.#channel?.follow(this.#client);
     // The first stream waits for what is asked about the node, where anything is; the tap does not.
     void this.#facts.start().then(() => this.#out.start());
     const started = performance.now();
@@ -391,7 +390,6 @@ export class Agent {
     }
     await this.#services?.close();
     this.#tap.close();
-    this.#channel?.stop();
     await this.#out.shutdown(ACK_STOP_MS);
     await this.#succession.end();
     await this.#collector?.close();

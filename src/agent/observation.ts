@@ -15,7 +15,7 @@ import type {
   PodsReading,
   ProbeReading,
   StreamReading,
-  TlsReading,
+  TlsReadings,
 } from '../telemetry/readings.ts';
 import type { Accounts } from './accounts.ts';
 import type { DrainLoop } from './drain.ts';
@@ -34,7 +34,7 @@ export interface ObservedParts {
     | Pick<OtlpSink, 'state' | 'problem' | 'accepted' | 'confirmed' | 'depth' | 'losses' | 'sentBytes'>
     | undefined;
   /** Undefined: the stream is not encrypted. */
-  readonly tls: () => TlsReading | undefined;
+  readonly tls: () => TlsReadings;
   readonly pods: Pick<PodResolver, 'status' | 'expected'> | undefined;
   readonly hold: Hold | undefined;
   readonly tail: Tail | undefined;

@@ -3,7 +3,7 @@ import { Exposition } from './exposition.ts';
 import type { HealthAnswer } from './health.ts';
 import { COLLECTOR_METRICS } from './metrics.ts';
 import { readProcess } from './process-metrics.ts';
-import type { TlsReading } from './readings.ts';
+import type { TlsReading, TlsReadings } from './readings.ts';
 import { addTls } from './tls-metrics.ts';
 
 /** The collector's metrics as the text of one scrape. */
@@ -27,7 +27,8 @@ export function collectorMetrics(now: CollectorStats, version: string, tls?: Tls
   out.add('kerntap_collector_retention_deleted_files_total', now.retentionDeletedFiles);
   out.add('kerntap_collector_retention_deleted_bytes_total', now.retentionDeletedBytes);
   out.add('kerntap_collector_open_files', now.filesOpen);
-  addTls(out, tls);
+  const certificates: TlsReadings = tls === undefined ? new Map() : new Map([['agents', tls]]);
+  addTls(out, certificates);
   const { cpuSeconds, residentBytes, startSeconds } = readProcess(version);
   out.add('kerntap_build_info', 1, version);
   out.add('process_start_time_seconds', startSeconds);

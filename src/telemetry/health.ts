@@ -2,7 +2,7 @@
  * Health as the kubelet asks for it. Not alive (the pod is restarted): the drain is stuck, or a probe that was attached
  * is gone. Degraded, yet alive and ready: what a restart would not mend. The body tells all of it.
  */
-import type { ConfigReading, OtlpReading, PodsReading, ProbeReading, TlsReading } from './readings.ts';
+import type { ConfigReading, OtlpReading, PodsReading, ProbeReading, TlsReadings } from './readings.ts';
 
 /** A drain is due every 15 ms. */
 export const DRAIN_STUCK_MS = 10_000;
@@ -26,7 +26,7 @@ export interface HealthReadings {
   readonly spool: string;
   readonly pods: PodsReading | undefined;
   readonly config: ConfigReading | undefined;
-  readonly tls: TlsReading | undefined;
+  readonly tls: TlsReadings;
 }
 
 export interface Finding {
@@ -103,7 +103,9 @@ function degradations(now: HealthReadings): Finding[] {
   if (pods !== undefined && pods.source === undefined) {
     found.push({ part: 'kubelet', reason: pods.problem || 'no pods were read yet' });
   }
-  if (tls !== undefined && !tls.lastSuccessful) found.push({ part: 'certificates', reason: tls.problem });
+  for (const [name, { lastSuccessful, problem }] of tls) {
+    if (!lastSuccessful) found.push({ part: 'certificates', name, reason: problem });
+  }
   if (config !== undefined && !config.lastSuccessful) found.push({ part: 'config', reason: config.problem });
   return found;
 }

@@ -14,22 +14,22 @@ const PROCESS_METRICS = {
   process_resident_memory_bytes: { type: 'gauge', help: 'Resident memory, the rings included.', labels: [] },
 } as const satisfies Readonly<Record<string, Metric>>;
 
-/** Of whichever of the two speaks TLS. */
+/** Of whichever of the two speaks TLS; `peer` is whom it speaks to: collector or otlp, and agents at the collector. */
 export const TLS_METRICS = {
   kerntap_certificate_expiry_timestamp_seconds: {
     type: 'gauge',
     help: 'When a certificate ends: own (the process shows it), authority (the first of those that peers are checked by).',
-    labels: ['certificate'],
+    labels: ['peer', 'certificate'],
   },
   kerntap_certificate_reloads_total: {
     type: 'counter',
     help: 'Changes of the certificates on disk: applied or refused.',
-    labels: ['result'],
+    labels: ['peer', 'result'],
   },
   kerntap_certificate_last_reload_successful: {
     type: 'gauge',
     help: '1 where the certificates on disk are those in force.',
-    labels: [],
+    labels: ['peer'],
   },
 } as const satisfies Readonly<Record<string, Metric>>;
 

@@ -118,7 +118,10 @@ export interface TlsReading {
   readonly problem: string;
 }
 
-/** Parts that are not there (no source of pods, no configuration file, no TLS, no tail) are undefined. */
+/** Whom the certificates are shown to; whoever is spoken to without TLS is not there. */
+export type TlsReadings = ReadonlyMap<'collector' | 'otlp' | 'agents', TlsReading>;
+
+/** Parts that are not there (no source of pods, no configuration file, no tail) are undefined. */
 export interface AgentReadings {
   readonly version: string;
   readonly ledger: LedgerSnapshot;
@@ -136,7 +139,7 @@ export interface AgentReadings {
   readonly pods: PodsReading | undefined;
   readonly hold: HoldReading | undefined;
   readonly config: ConfigReading | undefined;
-  readonly tls: TlsReading | undefined;
+  readonly tls: TlsReadings;
   /** By reason. */
   readonly tailDropped: Readonly<Record<string, number>> | undefined;
 }

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { ServerCredentials } from '@grpc/grpc-js';
 import pino from 'pino';
@@ -49,7 +50,7 @@ const mutual = (): Promise<OtlpReceiver> =>
   );
 
 /** The way out as an agent has it with these settings, OTLP alone, with a batch of one event on it. */
-function wayOf(receiver: OtlpReceiver, tls: object): OtlpWay {
+function wayOf(receiver: OtlpReceiver, tls: object): OtlpWay & { readonly out: WaysOut } {
   const given = { stream: { otlp: { endpoint: receiver.address, tls } } };
   const way = openOtlp({
     settings: withGiven(DEFAULT_SETTINGS, given).stream.otlp,
@@ -75,14 +76,18 @@ function wayOf(receiver: OtlpReceiver, tls: object): OtlpWay {
   out.send(batch);
   // OTLP has a copy: the encoder may have its buffer again.
   expect(pool.idleBytes).toBeGreaterThan(0);
-  return way;
+  return { ...way, out };
 }
 
 it('shows its certificate to a receiver that wants one, and gets through', async () => {
   const receiver = await mutual();
-  const { sink } = wayOf(receiver, { caFile: authority.caFile, certFile: client.certFile, keyFile: client.keyFile });
+  const given = { caFile: authority.caFile, certFile: client.certFile, keyFile: client.keyFile };
+  const { sink, out } = wayOf(receiver, given);
   await until(() => sink.state === 'open');
   expect(receiver.records.map(({ eventName }) => eventName)).toEqual(['kerntap.file.open']);
+  expect(out.tls.get('collector')).toBeUndefined();
+  expect(out.tls.get('otlp')).toMatchObject({ lastSuccessful: true, refused: 0 });
+  expect(out.tls.get('otlp')?.ownNotAfterMs).toBe(Date.parse(new X509Certificate(client.cert).validTo));
 });
 
 it('does not talk to a receiver whose certificate a stranger signed', async () => {
@@ -95,9 +100,10 @@ it('does not talk to a receiver whose certificate a stranger signed', async () =
 
 it('says what to set where a receiver wants TLS and the settings do not', async () => {
   const receiver = await mutual();
-  const { sink } = wayOf(receiver, {});
+  const { sink, out } = wayOf(receiver, {});
   await until(() => sink.state === 'waiting');
   expect(sink.problem).toContain('set stream.otlp.tls');
+  expect(out.tls.size).toBe(0);
 });
 
 it('is not there where no receiver is named', () => {

@@ -88,13 +88,29 @@ export const READINGS: AgentReadings = {
   },
   hold: { bytes: 16_384, released: 10, expired: 1, overflowed: 0 },
   config: { applied: 2, refused: 1, lastSuccessful: false, lastSuccessMs: 1_700_000_001_000, problem: 'line 3' },
-  tls: {
-    ownNotAfterMs: 1_700_000_002_000,
-    authorityNotAfterMs: 1_700_000_003_000,
-    applied: 3,
-    refused: 1,
-    lastSuccessful: false,
-    problem: 'collector.tls.keyFile: no',
-  },
+  tls: new Map([
+    [
+      'collector',
+      {
+        ownNotAfterMs: 1_700_000_002_000,
+        authorityNotAfterMs: 1_700_000_003_000,
+        applied: 3,
+        refused: 1,
+        lastSuccessful: false,
+        problem: 'collector.tls.keyFile: no',
+      },
+    ],
+    [
+      'otlp',
+      {
+        ownNotAfterMs: undefined,
+        authorityNotAfterMs: 1_700_000_004_000,
+        applied: 0,
+        refused: 0,
+        lastSuccessful: true,
+        problem: '',
+      },
+    ],
+  ]),
   tailDropped: { rate: 9 },
 };

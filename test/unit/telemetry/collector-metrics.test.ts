@@ -46,8 +46,8 @@ describe("the collector's metrics", () => {
       ['client_name', 1],
     ]);
     expect(value('kerntap_collector_throttled_seconds_total')).toEqual([[1.5]]);
-    expect(value('kerntap_certificate_expiry_timestamp_seconds')).toEqual([['own', 1_700_000_000]]);
-    expect(value('kerntap_certificate_last_reload_successful')).toEqual([[1]]);
+    expect(value('kerntap_certificate_expiry_timestamp_seconds')).toEqual([['agents', 'own', 1_700_000_000]]);
+    expect(value('kerntap_certificate_last_reload_successful')).toEqual([['agents', 1]]);
     expect(value('kerntap_collector_bytes_written_total')).toEqual([[4096]]);
     expect(value('kerntap_collector_retention_deleted_files_total')).toEqual([[3]]);
     expect(value('kerntap_collector_blocked')).toEqual([[0]]);

@@ -15,7 +15,7 @@ const WELL: HealthReadings = {
   stream: 'open',
   spool: '',
   streamProblem: '',
-  tls: undefined,
+  tls: new Map(),
   pods: READINGS.pods,
   config: READINGS.config && { ...READINGS.config, lastSuccessful: true, problem: '' },
 };
@@ -58,7 +58,7 @@ describe('health', () => {
         { part: 'otlp', reason: 'connect ECONNREFUSED' },
         { part: 'spool', reason: 'ENOSPC: no space left on device, write' },
         { part: 'kubelet', reason: 'forbidden' },
-        { part: 'certificates', reason: 'collector.tls.keyFile: no' },
+        { part: 'certificates', name: 'collector', reason: 'collector.tls.keyFile: no' },
         { part: 'config', reason: 'line 3' },
       ]);
     }

@@ -84,14 +84,20 @@ describe("the agent's metrics", () => {
     expect(tell('kerntap_pod_source_failures_total')).toEqual([[{ source: 'pods-api', reason: 'exhausted' }, 1]]);
     expect(tell('kerntap_config_last_reload_successful')).toEqual([[{}, 0]]);
     expect(tell('kerntap_certificate_expiry_timestamp_seconds')).toEqual([
-      [{ certificate: 'own' }, 1_700_000_002],
-      [{ certificate: 'authority' }, 1_700_000_003],
+      [{ peer: 'collector', certificate: 'own' }, 1_700_000_002],
+      [{ peer: 'collector', certificate: 'authority' }, 1_700_000_003],
+      [{ peer: 'otlp', certificate: 'authority' }, 1_700_000_004],
     ]);
     expect(tell('kerntap_certificate_reloads_total')).toEqual([
-      [{ result: 'applied' }, 3],
-      [{ result: 'refused' }, 1],
+      [{ peer: 'collector', result: 'applied' }, 3],
+      [{ peer: 'collector', result: 'refused' }, 1],
+      [{ peer: 'otlp', result: 'applied' }, 0],
+      [{ peer: 'otlp', result: 'refused' }, 0],
     ]);
-    expect(tell('kerntap_certificate_last_reload_successful')).toEqual([[{}, 0]]);
+    expect(tell('kerntap_certificate_last_reload_successful')).toEqual([
+      [{ peer: 'collector' }, 0],
+      [{ peer: 'otlp' }, 1],
+    ]);
     expect(tell('kerntap_build_info')).toEqual([[{ version: '1.2.3' }, 1]]);
   });
 
