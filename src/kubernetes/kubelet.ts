@@ -41,6 +41,8 @@ export class KubeletSource implements PodSource {
   readonly #closing = new AbortController();
   #running: Promise<unknown> | undefined;
   #waiting: Promise<readonly Pod[]> | undefined;
+  /** To be told when the one that waits begins. */
+  #onBegin: (() => void)[] = [];
   #lastStart = Number.NEGATIVE_INFINITY;
   #status: PodSourceStatus;
 
@@ -71,7 +73,8 @@ export class KubeletSource implements PodSource {
     this.#closing.abort();
   }
 
-  refresh(reason: string): Promise<readonly Pod[]> {
+  refresh(reason: string, onBegin?: () => void): Promise<readonly Pod[]> {
+    if (onBegin !== undefined) this.#onBegin.push(onBegin);
     // One runs, one waits: whoever calls joins the one that has not started, so that the answer is newer than the call.
     this.#waiting ??= this.#afterPause(this.#running, reason);
     return this.#waiting;
@@ -83,6 +86,7 @@ export class KubeletSource implements PodSource {
     if (this.#closing.signal.aborted) throw new PodSourceError('closed', 'closed');
     this.#lastStart = performance.now();
     this.#waiting = undefined;
+    for (const begins of this.#onBegin.splice(0)) begins();
     const read = this.#readAndNote(reason);
     this.#running = read.catch(() => undefined);
     return read;

@@ -10,8 +10,9 @@ export interface PodSource {
    * PodSourceError; never for good: the next call tries again, after a pause that grows with failures.
    *
    * @param reason for status(): what asked
+   * @param onBegin the read begins: whoever wants to know something by then is answered by it
    */
-  refresh(reason: string): Promise<readonly Pod[]>;
+  refresh(reason: string, onBegin?: () => void): Promise<readonly Pod[]>;
   status(): PodSourceStatus;
   /** Ends what is under way; later calls are refused. */
   close(): void;

@@ -253,11 +253,17 @@ export class PodResolver {
   async #readAll(): Promise<void> {
     while (this.#wanted !== '' && this.#state === 'started') {
       const reason = this.#wanted;
-      this.#wanted = '';
-      const answers = [...this.#asked];
-      const mark = this.#inventory.mark();
+      let answers: readonly string[] = [];
+      let mark = 0;
+      // What is asked while it waits for its turn is answered by it, too.
+      const begins = (): void => {
+        this.#wanted = '';
+        answers = [...this.#asked];
+        mark = this.#inventory.mark();
+      };
+      begins();
       try {
-        const pods = (await this.#options.kubelet?.refresh(reason)) ?? [];
+        const pods = (await this.#options.kubelet?.refresh(reason, begins)) ?? [];
         if (this.#state !== 'started') return;
         await this.#inventory.list(pods, 'kubelet', mark);
         this.#lastError = '';

@@ -2,6 +2,7 @@
  * Containers that live as short as they can, while the kubelet speaks late of them as it does: the pod is known before
  * its first container, the container's id only after the next look at the runtime.
  */
+import { setPriority } from 'node:os';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Figures, lifetimes } from './attribution.ts';
 import { type BriefTruth, randomId, systemdPath } from './brief-container.ts';
@@ -37,6 +38,15 @@ async function judged(what: string, truths: readonly BriefTruth[]): Promise<Figu
   return { problems, ...counts };
 }
 
+/** What stands in the kubelet's place is in this process, and twenty containers at once want all cores. */
+function comeFirst(): void {
+  try {
+    setPriority(-10);
+  } catch {
+    // Not permitted: on a machine with cores to spare it answers in time all the same.
+  }
+}
+
 function expectAttributed({ events, placed, named, completed, containerNamed }: Figures): void {
   // Two execs, an open, a connect and the exit of each.
   expect(events).toBeGreaterThanOrEqual(CONTAINERS * 5);
@@ -51,9 +61,11 @@ describe.each([
   beforeAll(async () => {
     node = await KubeletNode.open({ podsApi });
     agent = await RunningAgent.start({ flags: node.flags });
+    comeFirst();
   });
 
   afterAll(async () => {
+    setPriority(0);
     await agent?.stop();
     agent?.clean();
     await node?.close();
@@ -65,7 +77,7 @@ describe.each([
     expectAttributed(await judged('one after another', truths));
   });
 
-  // The kubelet of the test shares two cores with all that it starts: where it answers later than the hold, once more.
+  // On two cores that others use as well the kubelet's answer may still come after the hold: once more then.
   test(`${CONTAINERS} containers, ${AT_ONCE} at a time`, { retry: 1 }, async () => {
     const truths: BriefTruth[] = [];
     let next = 0;

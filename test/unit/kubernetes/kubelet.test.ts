@@ -307,6 +307,18 @@ describe('KubeletSource keeps its manners', () => {
     expect(server.mostAtOnce).toBe(1);
   });
 
+  it('tells when a read begins: not while it waits', async () => {
+    const server = await kubelet();
+    const from = source(server.url, { minIntervalMs: 50 });
+    const begun: string[] = [];
+    await from.refresh('first', () => begun.push('first'));
+    const calls = ['second', 'third'].map((reason) => from.refresh(reason, () => begun.push(reason)));
+    expect(begun).toEqual(['first']);
+    await Promise.all(calls);
+    expect(begun).toEqual(['first', 'second', 'third']);
+    expect(server.paths).toHaveLength(2);
+  });
+
   it('leaves the interval between two starts', async () => {
     const server = await kubelet();
     const from = source(server.url, { minIntervalMs: 150 });

@@ -17,12 +17,22 @@ class HeldSource implements PodSource {
   #answer: ((pods: readonly Pod[]) => void) | undefined;
   #refuse: ((error: Error) => void) | undefined;
 
-  refresh(reason: string): Promise<readonly Pod[]> {
+  /** The next read has to wait for its turn. */
+  busy = false;
+  #begins: (() => void) | undefined;
+
+  refresh(reason: string, onBegin?: () => void): Promise<readonly Pod[]> {
     this.reasons.push(reason);
+    this.#begins = onBegin;
+    if (!this.busy) this.begin();
     return new Promise((resolve, reject) => {
       this.#answer = resolve;
       this.#refuse = reject;
     });
+  }
+
+  begin(): void {
+    this.#begins?.();
   }
 
   async answer(...pods: Pod[]): Promise<void> {
@@ -99,6 +109,20 @@ describe('PodResolver', () => {
     expect(source.reasons).toHaveLength(3);
     await source.answer();
     expect(source.reasons).toHaveLength(3);
+  });
+
+  it('answers who asks while a read waits for its turn by that read, with no other', async () => {
+    const { source, table, resolver } = setUp();
+    void resolver.start();
+    await source.answer();
+    source.busy = true;
+    run(table, 10n, UID_A);
+    run(table, 11n, UID_B);
+    source.begin();
+    await source.answer(pod(UID_A, 'web'), pod(UID_B, 'db'));
+    // Their containers are in no status yet: nothing more is to come of this read.
+    for (const id of [10, 11]) expect(resolver.mayNameSoon(table.get(id, 0))).toBe(false);
+    expect(source.reasons).toHaveLength(2);
   });
 
   it('knows whether a name may still come', async () => {
