@@ -1,52 +1,44 @@
 /** Wires the tap, the workload table, the stream and the tail together, and owns the order of start and stop. */
 import { randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
-import { isatty } from 'node:tty';
 import type { Logger } from 'pino';
 import { type Hello, type NodeFacts, SCHEMA } from '../../proto/contract.ts';
-import { type Collector, startCollector } from '../collector/server.ts';
+import type { Collector } from '../collector/server.ts';
 import type { ConfigStatus } from '../config/watch.ts';
 import { KernelTap } from '../kernel/tap.ts';
 import { findCgroupMount } from '../kubernetes/cgroup-mount.ts';
-import { firstProcess } from '../kubernetes/first-process.ts';
 import type { NodeFactsKeeper } from '../kubernetes/node-facts.ts';
 import type { PodResolver } from '../kubernetes/resolver.ts';
 import { WorkloadTable } from '../kubernetes/table.ts';
-import { containerTgids, walkCgroups } from '../kubernetes/walk.ts';
 import { BufferPool } from '../stream/buffer-pool.ts';
-import { PublishClient } from '../stream/client.ts';
 import { BatchEncoder } from '../stream/encoder.ts';
 import { ProcessTable } from '../stream/processes.ts';
-import { RunLosses } from '../stream/run-losses.ts';
-import type { Spool } from '../stream/spool/spool.ts';
-import { JSON_LINES, prettyLines } from '../tail/render.ts';
-import { openSink } from '../tail/stdout.ts';
-import { Tail } from '../tail/tail.ts';
-import { BoundedWriter } from '../tail/writer.ts';
+import type { Tail } from '../tail/tail.ts';
 import type { LedgerSnapshot } from '../telemetry/ledger.ts';
 import { Accounts } from './accounts.ts';
 import { BootClock, systemClocks } from './clock.ts';
-import { CollectorChannel } from './collector-channel.ts';
+import { type CollectorWay, openCollectorWay } from './collector-way.ts';
 import { DrainLoop } from './drain.ts';
+import { embedCollector } from './embedded-collector.ts';
 import { Hold } from './hold.ts';
 import { KERNEL_KINDS } from './kinds.ts';
-import { onceUntilChange } from './log.ts';
 import { lossMessage } from './loss-message.ts';
 import { openNodeFacts } from './node.ts';
 import { Observation } from './observation.ts';
-import { openSpool } from './open-spool.ts';
-import { type AgentOptions, StartError } from './options.ts';
+import { openTail } from './open-tail.ts';
+import type { AgentOptions } from './options.ts';
 import { openOtlp } from './otlp.ts';
 import { Pipeline } from './pipeline.ts';
 import { openPodNames } from './pod-names.ts';
 import { preflight } from './preflight.ts';
 import { ProbeNews } from './probe-news.ts';
+import { RunningCgroups } from './running-cgroups.ts';
 import { Services } from './services.ts';
 import { SettingsControl } from './settings-control.ts';
 import { Succession } from './succession.ts';
-import { kindsOf, sensitiveOf, tailRulesOf, tapConfigOf } from './tap-settings.ts';
+import { kindsOf, sensitiveOf, tapConfigOf } from './tap-settings.ts';
 import { Viewers } from './viewers.ts';
-import { type CollectorWay, WaysOut } from './ways-out.ts';
+import { WaysOut } from './ways-out.ts';
 
 const POLL_MS = 1000;
 /** At stop: for the rings to run empty, for the collector's last acknowledgement, for the reader of stdout. */
@@ -70,11 +62,9 @@ export class Agent {
   readonly #collector: Collector | undefined;
   readonly #tap: KernelTap;
   readonly #workloads = new WorkloadTable();
-  readonly #cgroupDir: string;
   /** Undefined: OTLP is the only way out. */
-  readonly #client: PublishClient | undefined;
+  readonly #collectorWay: CollectorWay | undefined;
   readonly #out: WaysOut;
-  readonly #spool: Spool | undefined;
   readonly #succession: Succession;
   readonly #encoder: BatchEncoder;
   readonly #tail: Tail | undefined;
@@ -87,6 +77,7 @@ export class Agent {
   readonly #runId = randomBytes(16);
   readonly #facts: NodeFactsKeeper;
   readonly #settings: SettingsControl;
+  readonly #cgroups: RunningCgroups;
   readonly #probes: ProbeNews;
   #services: Services | undefined;
   #poll: NodeJS.Timeout | undefined;
@@ -123,7 +114,6 @@ export class Agent {
   ) {
     this.#options = options;
     this.#log = log;
-    this.#cgroupDir = cgroupDir;
     this.#collector = collector;
     this.#clock = new BootClock(systemClocks(options.procDir));
     this.#clock.onStep = (fromNs, toNs) =>
@@ -137,34 +127,29 @@ export class Agent {
     const addresses = collector === undefined ? options.endpoints : [collector.address];
     const run = Buffer.from(this.#runId).toString('hex');
     this.#succession = new Succession(run);
-    let toCollector: CollectorWay | undefined;
-    if (addresses.length > 0) {
-      const lost = new RunLosses(run);
-      const channel = new CollectorChannel({
-        addresses,
-        tls: options.tls,
-        compression: collector === undefined ? options.settings.collector.compression : 'none',
-        log: log.child({ part: 'stream' }),
-      });
-      this.#spool = openSpool(options, run, () => this.#node, this.#succession, lost, log);
-      this.#client = new PublishClient({
-        dialer: channel.dialer,
-        hello: this.#hello(),
-        pool,
-        log: onceUntilChange(log.child({ part: 'stream' })),
-        lost,
-        spool: this.#spool,
-        catchUpShare: options.settings.spool.catchUpShare,
-      });
-      toCollector = { client: this.#client, channel };
-    }
+    const way = openCollectorWay({
+      options,
+      addresses,
+      run,
+      hello: this.#hello(),
+      node: () => this.#node,
+      earlier: this.#succession,
+      pool,
+      log,
+    });
+    this.#collectorWay = way;
     const { settings, version } = options;
     const otlp = openOtlp({ settings: settings.stream.otlp, node: () => this.#node, version, log });
-    this.#out = new WaysOut(toCollector, otlp, pool);
-    this.#tail =
-      options.settings.tail.enabled || options.config !== undefined
-        ? this.#openTail(processes, wallOffsetNs, events)
-        : undefined;
+    this.#out = new WaysOut(way, otlp, pool);
+    const tailEncoder = new BatchEncoder({ runId: this.#runId, processes });
+    this.#tail = openTail({
+      options,
+      encodeOne: tailEncoder.encodeOne.bind(tailEncoder),
+      node: () => this.#node,
+      wallOffsetNs,
+      onClosed: events.onTailClosed,
+      log,
+    });
     this.#tap = KernelTap.open({
       objectDir: options.bpfDir,
       ringBytes: { events: options.ringBytes, process: options.processRingBytes },
@@ -182,6 +167,14 @@ export class Agent {
         this.#loop.drainAll(performance.now() + DRAIN_CHANGE_MS);
         this.#tellProbes();
       },
+    });
+    this.#cgroups = new RunningCgroups({
+      cgroupDir,
+      procDir: options.procDir,
+      tap: this.#tap,
+      workloads: this.#workloads,
+      consider: (id) => this.#settings.policies.consider(id),
+      log,
     });
     this.#pipeline = new Pipeline({
       workloads: this.#workloads,
@@ -269,7 +262,7 @@ export class Agent {
 
   /** What was asked of others came: the next stream and the file's overrides go by it. */
   #factsChanged(): void {
-    this.#client?.greetWith(this.#hello());
+    this.#collectorWay?.client.greetWith(this.#hello());
     this.#settings.relabel(this.#facts.labels);
   }
 
@@ -302,7 +295,7 @@ export class Agent {
     // The first stream waits for what is asked about the node, where anything is; the tap does not.
     void this.#facts.start().then(() => this.#out.start());
     const started = performance.now();
-    const cgroups = this.#walk();
+    const cgroups = this.#cgroups.walk();
     let primeMs = performance.now() - started;
     const firstPods = this.#pods?.start();
     this.#settings.judgeAll();
@@ -329,7 +322,7 @@ export class Agent {
       this.#loop.drainAll(performance.now() + DRAIN_STOP_MS);
       if (family === 'process') {
         const markedFrom = performance.now();
-        const containers = this.#markInits();
+        const containers = this.#cgroups.markInits();
         primeMs += performance.now() - markedFrom;
         this.#log.info({ cgroups, containers, prime_ms: Math.round(primeMs) }, 'what runs already is known');
       }
@@ -344,10 +337,11 @@ export class Agent {
 
   /** From here on nothing is missed: what was before is told. */
   #succeed(): void {
-    if (this.#spool === undefined || this.#client === undefined) return;
+    const { client, spool } = this.#collectorWay ?? {};
+    if (spool === undefined || client === undefined) return;
     this.#succession.start({
-      spool: this.#spool,
-      client: this.#client,
+      spool,
+      client,
       encoder: this.#encoder,
       accounts: this.#accounts,
       nowNs: () => this.#clock.nowNs(),
@@ -400,26 +394,6 @@ export class Agent {
     return this.#accounts.ledger();
   }
 
-  #openTail(processes: ProcessTable, wallOffsetNs: () => bigint, { onTailClosed }: AgentEvents): Tail {
-    const { settings, json } = this.#options;
-    const encoder = new BatchEncoder({ runId: this.#runId, processes });
-    const people = isatty(1) && !json;
-    const renderer = people ? prettyLines(!process.env['NO_COLOR'], () => process.stdout.columns ?? 0) : JSON_LINES;
-    return new Tail({
-      writer: new BoundedWriter(openSink(1), {
-        onClosed: (error) => {
-          this.#log.info({ code: error.code }, 'the reader of stdout is gone');
-          onTailClosed();
-        },
-      }),
-      encodeOne: encoder.encodeOne.bind(encoder),
-      node: () => this.#node,
-      ...renderer,
-      ...tailRulesOf(settings),
-      wallOffsetNs,
-    });
-  }
-
   #openHold(): Hold | undefined {
     const pods = this.#pods;
     const { seconds, bytes } = this.#options.settings.hold;
@@ -435,30 +409,6 @@ export class Agent {
     return hold;
   }
 
-  /** Returns how many control groups there are. */
-  #walk(): number {
-    const { cgroups, skipped } = walkCgroups(this.#cgroupDir);
-    for (const { id, rootId } of cgroups) this.#tap.setCgroup(id, rootId);
-    if (skipped > 0) this.#workloads.addFound(cgroups);
-    else this.#workloads.takeWalk(cgroups);
-    for (const { id } of cgroups) this.#settings.policies.consider(id);
-    if (skipped > 0) this.#log.warn({ skipped }, 'cgroups were left out: their events carry no container');
-    return cgroups.length;
-  }
-
-  /** Containers that run already: the first process of each is the one whose descendants are `entry: init`. Returns how many. */
-  #markInits(): number {
-    const { procDir } = this.#options;
-    let containers = 0;
-    for (const { id, rootId, path } of walkCgroups(this.#cgroupDir).cgroups) {
-      if (rootId === 0n || rootId !== id) continue;
-      const process = firstProcess(containerTgids(this.#cgroupDir, path), procDir);
-      if (process !== undefined) this.#tap.markInit({ ...process, rootId });
-      containers++;
-    }
-    return containers;
-  }
-
   #pollOnce(): void {
     this.#clock.checkSuspend();
     this.#observation.look();
@@ -467,7 +417,7 @@ export class Agent {
     this.#tellLosses();
     if (this.#accounts.lostControl > this.#lostControl) {
       this.#lostControl = this.#accounts.lostControl;
-      this.#walk();
+      this.#cgroups.walk();
     }
   }
 
@@ -485,15 +435,5 @@ export class Agent {
 
   #tellProbes(): void {
     this.#probes.look(this.#tap.status(), kindsOf(this.#settings.current));
-  }
-}
-
-/** A collector in this process: the same server, over the loopback interface. Throws StartError. */
-async function embedCollector(out: string, log: Logger): Promise<Collector> {
-  try {
-    return await startCollector({ listen: '127.0.0.1:0', out, log: log.child({ part: 'collector' }) });
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    throw new StartError(message, 'choose another folder with --out', { cause });
   }
 }

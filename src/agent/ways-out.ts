@@ -1,17 +1,11 @@
 /** The ways that batches take out of this agent: the stream to the collector, OTLP, or both side by side. */
 import type { EncodedBatch } from '../stream/batch.ts';
 import type { BufferPool } from '../stream/buffer-pool.ts';
-import type { PublishClient } from '../stream/client.ts';
 import type { Delivery } from '../stream/delivery.ts';
 import type { OtlpSink } from '../stream/otlp/sink.ts';
 import type { TlsReadings } from '../telemetry/readings.ts';
-import type { CollectorChannel } from './collector-channel.ts';
+import type { CollectorWay } from './collector-way.ts';
 import type { OtlpWay } from './otlp.ts';
-
-export interface CollectorWay {
-  readonly client: PublishClient;
-  readonly channel: CollectorChannel;
-}
 
 export class WaysOut {
   /** Whose confirmations make an event a delivered one: the collector, where there is one. */

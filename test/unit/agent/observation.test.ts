@@ -57,7 +57,7 @@ function setUp() {
     hold: undefined,
     tail: undefined,
     config: () => undefined,
-    tls: () => undefined,
+    tls: () => new Map(),
     wanted: () => state.wanted,
     now: () => state.now,
   };
