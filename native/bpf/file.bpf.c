@@ -15,6 +15,7 @@ INLINE void open_call_from_regs(struct kt_open_call *call, u64 regs, long nr)
 	call->user_name = call->flags = call->kernel_name = 0;
 	call->dfd = AT_FDCWD;
 	call->flags_known = 0;
+	call->args_known = regs || nr == NR_open_by_handle_at;
 	if (!regs)
 		return;
 	if (nr == NR_open) {

@@ -49,59 +49,109 @@ INLINE void close__enter(u32 fd, u32 tier)
 	slot_emit(&kt_ring_events, slot, pos, act.counts);
 }
 
-/*
- * An entry that was missed (the probe was just attached, or perf-attached programs were held off by a map update on this
- * CPU) is made up for from the saved registers. The names are then read at exit, and say so.
- */
-INLINE struct kt_names *names_recover(u32 kind, u64 *id)
+/* unlink and chmod: what the saved registers say at the call's exit. */
+struct kt_named_call {
+	u64 user;
+	u32 flags;
+	u32 mode;
+	s32 dfd;
+	u32 known;
+};
+
+INLINE void named_call_from_regs(struct kt_named_call *call, u64 regs)
 {
-	u64 regs = exit_regs(), user = 0;
-	u32 flags = 0, mode = 0;
-	struct kt_names *names;
-	s32 dfd = AT_FDCWD;
 	long nr;
 
+	call->user = call->flags = call->mode = 0;
+	call->dfd = AT_FDCWD;
+	call->known = regs != 0;
 	if (!regs)
-		return NULL;
+		return;
 	nr = SYSCALL_NUMBER(regs);
 	if (nr == NR_unlink || nr == NR_chmod) {
-		user = ARG1(regs);
-		mode = ARG2(regs);
+		call->user = ARG1(regs);
+		call->mode = ARG2(regs);
 	} else if (nr == NR_unlinkat) {
-		dfd = ARG1(regs);
-		user = ARG2(regs);
-		flags = ARG3(regs);
+		call->dfd = ARG1(regs);
+		call->user = ARG2(regs);
+		call->flags = ARG3(regs);
 	} else if (nr == NR_fchmod) {
-		dfd = ARG1(regs);
-		mode = ARG2(regs);
+		call->dfd = ARG1(regs);
+		call->mode = ARG2(regs);
 	} else if (nr == NR_fchmodat || nr == NR_fchmodat2) {
-		dfd = ARG1(regs);
-		user = ARG2(regs);
-		mode = ARG3(regs);
-		flags = nr == NR_fchmodat2 ? (u32)ARG4(regs) : 0;
+		call->dfd = ARG1(regs);
+		call->user = ARG2(regs);
+		call->mode = ARG3(regs);
+		call->flags = nr == NR_fchmodat2 ? (u32)ARG4(regs) : 0;
 	} else {
-		return NULL;
+		call->known = 0;
 	}
-	names__enter(kind, dfd, user, flags, mode);
+}
+
+/*
+ * What this call passed, `names` if they are. An entry that was missed (the probe was just attached, or perf-attached
+ * programs were held off by a map update on this CPU) is made up for from the saved registers: the names are then read at
+ * exit, and say so. NULL: neither is there.
+ */
+INLINE struct kt_names *names_of_call(struct kt_names *names, u32 kind, u64 *id)
+{
+	struct kt_named_call call;
+
+	named_call_from_regs(&call, exit_regs());
+	if (names) {
+		if (names_are_of(names, kind, call.known, call.user, call.dfd))
+			return names;
+		bpf_map_delete_elem(&kt_names, id);
+	}
+	if (!call.known)
+		return NULL;
+	names__enter(kind, call.dfd, call.user, call.flags, call.mode);
 	names = bpf_map_lookup_elem(&kt_names, id);
-	if (names && user)
+	if (names && call.user)
 		names->source1 = KT_PATH_USER_EXIT;
 	return names;
 }
 
-INLINE struct kt_names2 *names2_recover(u64 *id)
+/* rmdir, which is another kind, comes as an unlinkat too. */
+INLINE int is_rmdir(struct kt_names *names)
 {
-	u64 regs = exit_regs();
-	struct kt_names2 *names;
+	u64 regs;
+
+	if (!(names->flags & AT_REMOVEDIR))
+		return 0;
+	regs = exit_regs();
+	return !regs || (SYSCALL_NUMBER(regs) == NR_unlinkat && ARG3(regs) & AT_REMOVEDIR);
+}
+
+/* The same of a rename. */
+INLINE struct kt_names2 *names2_of_call(struct kt_names2 *names, u64 *id)
+{
+	u64 regs = exit_regs(), user, user2;
+	s32 dfd = AT_FDCWD, dfd2 = AT_FDCWD;
+	u32 flags = 0;
 	long nr;
 
 	if (!regs)
-		return NULL;
+		return names;
 	nr = SYSCALL_NUMBER(regs);
-	if (nr == NR_rename)
-		rename__enter(AT_FDCWD, ARG1(regs), AT_FDCWD, ARG2(regs), 0);
-	else if (nr == NR_renameat || nr == NR_renameat2)
-		rename__enter(ARG1(regs), ARG2(regs), ARG3(regs), ARG4(regs), nr == NR_renameat2 ? (u32)ARG5(regs) : 0);
+	if (nr == NR_rename) {
+		user = ARG1(regs);
+		user2 = ARG2(regs);
+	} else {
+		dfd = ARG1(regs);
+		user = ARG2(regs);
+		dfd2 = ARG3(regs);
+		user2 = ARG4(regs);
+		if (nr == NR_renameat2)
+			flags = ARG5(regs);
+	}
+	if (names) {
+		if (names_are_of(&names->one, KT_FILE_RENAME, 1, user, dfd) && names->one.user2 == user2 &&
+		    names->one.dfd2 == dfd2)
+			return names;
+		bpf_map_delete_elem(&kt_names2, id);
+	}
+	rename__enter(dfd, user, dfd2, user2, flags);
 	names = bpf_map_lookup_elem(&kt_names2, id);
 	if (names)
 		names->one.source1 = names->one.source2 = KT_PATH_USER_EXIT;
@@ -120,20 +170,18 @@ INLINE void named__exit(u32 kind, long ret, u32 tier)
 	u32 pos = DATA_OFFSET;
 
 	names = bpf_map_lookup_elem(&kt_names, &id);
-	if (names && kind == KT_FILE_UNLINK && names->flags & AT_REMOVEDIR)
-		goto forget; /* rmdir: another kind */
+	if (names && kind == KT_FILE_UNLINK && is_rmdir(names))
+		goto forget;
 	if (!admit(&act, kind, task, 1))
 		goto forget;
+	names = names_of_call(names, kind, &id);
 	if (!names) {
-		names = names_recover(kind, &id);
-		if (!names) {
-			count(act.counts, KT_LOST_UNPAIRED);
-			return;
-		}
-		if (kind == KT_FILE_UNLINK && names->flags & AT_REMOVEDIR) {
-			count(act.counts, KT_FILTERED);
-			goto forget;
-		}
+		count(act.counts, KT_LOST_UNPAIRED);
+		return;
+	}
+	if (kind == KT_FILE_UNLINK && is_rmdir(names)) {
+		count(act.counts, KT_FILTERED);
+		goto forget;
 	}
 	slot = slot_claim();
 	if (!slot) {
@@ -159,7 +207,7 @@ INLINE void named__exit(u32 kind, long ret, u32 tier)
 				names->state1, task, act.counts);
 	}
 	if (kind == KT_FILE_CHMOD)
-		body->mode = names->mode & 07777;
+		body->mode = names->mode;
 	slot_emit(&kt_ring_events, slot, pos, act.counts);
 forget:
 	if (names)
@@ -179,8 +227,7 @@ INLINE void rename__exit(long ret, u32 tier)
 	names = bpf_map_lookup_elem(&kt_names2, &id);
 	if (!admit(&act, KT_FILE_RENAME, task, 1))
 		goto forget;
-	if (!names)
-		names = names2_recover(&id);
+	names = names2_of_call(names, &id);
 	if (!names) {
 		count(act.counts, KT_LOST_UNPAIRED);
 		return;

@@ -40,7 +40,8 @@ INLINE void names__enter(u32 kind, s32 dfd, u64 user, u32 flags, u32 mode)
 	names->dfd = dfd;
 	names->dfd2 = 0;
 	names->flags = flags;
-	names->mode = mode;
+	names->mode = mode & 07777;
+	names->kind = kind;
 	names->user1 = user;
 	names->user2 = 0;
 	names->len2 = 0;
@@ -82,6 +83,7 @@ INLINE void rename__enter(s32 dfd, u64 user, s32 dfd2, u64 user2, u32 flags)
 	names->one.dfd2 = dfd2;
 	names->one.flags = flags;
 	names->one.mode = 0;
+	names->one.kind = KT_FILE_RENAME;
 	names->one.user1 = user;
 	names->one.user2 = user2;
 	names_read(names->one.str1, user, &names->one.len1, &names->one.source1, &names->one.state1);

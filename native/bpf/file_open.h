@@ -11,7 +11,8 @@ struct kt_open_call {
 	u64 flags;
 	u64 kernel_name; /* trampoline: the kernel's copy */
 	s32 dfd;
-	u32 flags_known;
+	u16 flags_known;
+	u16 args_known; /* user_name (0: the call takes none) and dfd */
 };
 
 INLINE u32 put_asked(struct kt_slot *slot, u32 pos, struct kt_open_call *call, struct kt_names *names)
@@ -177,6 +178,10 @@ INLINE void open__exit(long ret, struct kt_open_call *call, u32 tier)
 	if (cfg && cfg->failed_opens) {
 		id = bpf_get_current_pid_tgid();
 		names = bpf_map_lookup_elem(&kt_names, &id);
+		if (names && !names_are_of(names, KT_FILE_OPEN, call->args_known, call->user_name, call->dfd)) {
+			bpf_map_delete_elem(&kt_names, &id);
+			names = NULL;
+		}
 	}
 	if (ret < 0) {
 		file_open__failed(task, ret, call, names, tier);

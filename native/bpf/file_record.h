@@ -34,12 +34,16 @@ struct {
 	__type(value, struct kt_open_file);
 } kt_open_files SEC(".maps");
 
-/* Names that a thread passed to the call it is making, as they were at entry. Key: pid_tgid. */
+/*
+ * Names that a thread passed to the call it is making, as they were at entry. Key: pid_tgid. What lies here may also be
+ * an older call's, whose exit was missed: an exit takes it only if it is of its own call (names_are_of).
+ */
 struct kt_names {
 	s32 dfd;
 	s32 dfd2;
 	u32 flags;
-	u32 mode;
+	u16 mode; /* of chmod: the bits of 07777 */
+	u16 kind;
 	u64 user1; /* user addresses: read again at exit where they faulted */
 	u64 user2;
 	u16 len1; /* without NUL; 0 with source USER_EXIT: to be read at exit */
@@ -66,6 +70,15 @@ struct {
 	__type(key, u64);
 	__type(value, struct kt_names2);
 } kt_names2 SEC(".maps");
+
+/*
+ * Are they of the call that now ends? Both programs of a call may be held off by a map update on their CPU: then what one
+ * exit left behind is there for a call whose entry was missed. `args_known`: `user` and `dfd` are this call's arguments.
+ */
+INLINE int names_are_of(struct kt_names *names, u32 kind, u32 args_known, u64 user, s32 dfd)
+{
+	return names->kind == kind && (!args_known || (names->user1 == user && names->dfd == dfd));
+}
 
 INLINE u64 inode_ctime_ns(u64 inode)
 {

@@ -272,7 +272,8 @@ INLINE void io_uring_setup__exit(long ret, u32 tier)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	struct task_struct *task = current_task();
-	struct kt_io_uring_call *call;
+	struct kt_io_uring_call *found, call;
+	u64 regs = exit_regs();
 	struct kt_io_uring *body;
 	struct kt_head *head;
 	struct kt_act act;
@@ -280,8 +281,16 @@ INLINE void io_uring_setup__exit(long ret, u32 tier)
 
 	if (!admit(&act, KT_PROCESS_IO_URING, task, 0))
 		return;
-	call = bpf_map_lookup_elem(&kt_io_uring_calls, &id);
-	if (!call) {
+	found = bpf_map_lookup_elem(&kt_io_uring_calls, &id);
+	if (regs) {
+		/* what lies there may be an older call's */
+		call.entries = ARG1(regs);
+		call.params = ARG2(regs);
+		/* else one load serves both, which no verifier lets pass */
+		barrier_var(call.params);
+	} else if (found) {
+		call = *found;
+	} else {
 		count(act.counts, KT_LOST_UNPAIRED);
 		return;
 	}
@@ -294,16 +303,17 @@ INLINE void io_uring_setup__exit(long ret, u32 tier)
 	head_fill(head, task, KT_PROCESS_IO_URING, tier, act.cgroup_id, act.weight);
 	head->len = sizeof(*head) + sizeof(*body);
 	/* struct io_uring_params: sq_entries, cq_entries, flags */
-	if (bpf_probe_read_user(&flags, sizeof(flags), (void *)(call->params + 8)))
+	if (bpf_probe_read_user(&flags, sizeof(flags), (void *)(call.params + 8)))
 		count(act.counts, KT_NOTE_USER_FAULT);
-	body->entries = call->entries;
+	body->entries = call.entries;
 	body->flags = flags;
 	body->ret = ret;
 	body->pad = 0;
 	bpf_ringbuf_submit(head, BPF_RB_NO_WAKEUP);
 	count(act.counts, KT_EMITTED);
 out:
-	bpf_map_delete_elem(&kt_io_uring_calls, &id);
+	if (found)
+		bpf_map_delete_elem(&kt_io_uring_calls, &id);
 }
 
 SEC("tp/syscalls/sys_enter_io_uring_setup")

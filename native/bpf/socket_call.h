@@ -4,6 +4,7 @@
 #define KT_SOCKET_CALL_H
 
 #include "socket_owner.h"
+#include "syscall.h"
 
 #if defined(__TARGET_ARCH_x86)
 enum { NR_CONNECT = 42, NR_ACCEPT = 43, NR_ACCEPT4 = 288, NR_LISTEN = 50 };
@@ -93,35 +94,31 @@ INLINE void call_begin(u32 nr, u64 fd, u64 arg1, u64 arg2)
  */
 INLINE int call_recover(struct kt_call *call, u32 nr)
 {
-#ifdef KT_LEGACY
-	return 0;
-#else
-	u64 regs = bpf_task_pt_regs(bpf_get_current_task_btf());
-	u64 arg1, arg2;
+	u64 regs = exit_regs();
 
+	if (!regs || SYSCALL_NUMBER(regs) != nr)
+		return 0;
 	call->nr = nr;
-#if defined(__TARGET_ARCH_x86)
-	if (RD(pt_regs, regs, orig_ax) != nr)
-		return 0;
-	call->fd = RD(pt_regs, regs, di);
-	arg1 = RD(pt_regs, regs, si);
-	arg2 = RD(pt_regs, regs, dx);
-#else
-	if (RD(pt_regs, regs, syscallno) != nr)
-		return 0;
-	call->fd = RD(pt_regs, regs, orig_x0);
-	arg1 = RD(pt_regs, regs, user_regs.regs[1]);
-	arg2 = RD(pt_regs, regs, user_regs.regs[2]);
-#endif
+	call->fd = ARG1(regs);
 	if (nr == NR_CONNECT) {
-		call->user_addr = arg1;
-		call->addr_len = arg2;
+		call->user_addr = ARG2(regs);
+		call->addr_len = ARG3(regs);
 		call_read_addr(call);
 	} else {
-		call->backlog = arg1;
+		call->backlog = ARG2(regs);
 	}
 	return 1;
-#endif
+}
+
+/* Is it of the call that is being made? An exit that was missed leaves an older call's behind. */
+INLINE int call_is_current(const struct kt_call *call, u32 nr)
+{
+	u64 regs = exit_regs();
+
+	if (call->nr != nr)
+		return 0;
+	return !regs || (SYSCALL_NUMBER(regs) == nr && call->fd == (u32)ARG1(regs) &&
+			 (nr != NR_CONNECT || call->user_addr == ARG2(regs)));
 }
 
 /* At the call's exit: copies it out of the map. Returns 0 if it is not known. */
@@ -130,7 +127,7 @@ INLINE int call_end(struct kt_call *call, u32 nr)
 	u64 id = bpf_get_current_pid_tgid();
 	struct kt_call *found = bpf_map_lookup_elem(&kt_calls, &id);
 
-	if (!found || found->nr != nr)
+	if (!found || !call_is_current(found, nr))
 		return call_recover(call, nr);
 	*call = *found;
 	bpf_map_delete_elem(&kt_calls, &id);

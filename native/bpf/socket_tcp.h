@@ -22,7 +22,9 @@ INLINE void tcp_syn(u64 sk)
 	}
 	owner.conn_start = bpf_ktime_get_boot_ns();
 	call = bpf_map_lookup_elem(&kt_calls, &id);
-#ifndef KT_LEGACY
+	/* a SYN may also come of sendto(MSG_FASTOPEN), or of io_uring */
+	if (call && !call_is_current(call, NR_CONNECT))
+		call = NULL;
 	if (!call && kind_on(KT_SOCKET_CONNECT)) {
 		struct kt_call made = {};
 
@@ -31,10 +33,7 @@ INLINE void tcp_syn(u64 sk)
 			call = bpf_map_lookup_elem(&kt_calls, &id);
 		}
 	}
-#endif
-	/* not an older call's: a SYN may also come of sendto(MSG_FASTOPEN), or of io_uring */
-	if (call && call->nr == NR_CONNECT &&
-	    socket_of_file(file_of_fd(task, call->fd)) == (u64)RD(sock, sk, sk_socket)) {
+	if (call && socket_of_file(file_of_fd(task, call->fd)) == (u64)RD(sock, sk, sk_socket)) {
 		call->sk = sk;
 		call->undone = 0;
 		if (call->fault)

@@ -25,6 +25,8 @@ export interface Seen {
   readonly weight: number;
   /** file.*: its path; cgroup.*: the cgroup's. */
   readonly path: string;
+  /** file.open: the name as it was asked for. */
+  readonly asked: string;
   /** file.*: 0 or -errno. */
   readonly ret: number;
   readonly argv: readonly string[];
@@ -64,6 +66,7 @@ function read(view: DataView, offset: number, length: number): Seen {
     entry: view.getUint8(offset + HEAD.entry),
     weight: view.getUint32(offset + HEAD.weight, true),
     path,
+    asked: isFile ? bytes.toString('utf8', length - view.getUint16(body + FILE.asked_len, true)) : '',
     ret: isFile ? view.getInt32(body + FILE.ret, true) : 0,
     argv: kind === KT_PROCESS_EXEC ? argvOf(bytes) : [],
   };

@@ -1,5 +1,16 @@
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -25,6 +36,7 @@ import {
   KT_SOCKET_LISTEN,
 } from '../../src/kernel/layout.gen.ts';
 import { KernelTap } from '../../src/kernel/tap.ts';
+import { until } from './condition.ts';
 import { counterOf, drainAll, drainOnce, type Seen } from './kernel-drain.ts';
 
 const taps: KernelTap[] = [];
@@ -84,6 +96,35 @@ describe('settings while probes are on', () => {
     expect(opensOf(drainAll(tap), missing).map(({ ret }) => ret)).toEqual([-2]);
     tap.configure({ ...DEFAULT_TAP_CONFIG, openMode: 'all', failedOpens: false });
     expect(failed()).toBe(0);
+  });
+
+  test('the name of a call whose end was not seen is never lent to a later call of the thread', async () => {
+    const tap = openTap(KT_FILE_OPEN);
+    tap.configure({ ...DEFAULT_TAP_CONFIG, openMode: 'all', failedOpens: true });
+    // Each open waits in the kernel for a writer. The names lie at different addresses, being of different sizes.
+    const names = ['first', `second-${'x'.repeat(200)}`];
+    shell(names.map((name) => `mkfifo ${name}`).join('; '));
+    const child = spawn('/bin/bash', ['-c', names.map((name) => `exec < ${name}`).join('; ')], { cwd: dir });
+    const waitsAt = () => /^\d+ 0x\S+ (0x\S+)/.exec(readFileSync(`/proc/${child.pid}/syscall`, 'utf8'))?.[1];
+    const writer = (name: string) => openSync(join(dir, name), constants.O_WRONLY | constants.O_NONBLOCK);
+    const first = await until('the first open', () => {
+      const call = readFileSync(`/proc/${child.pid}/wchan`, 'utf8');
+      return call === 'wait_for_partner' && waitsAt();
+    });
+    tap.disable([KT_FILE_OPEN]);
+    const ends = [writer(names[0] ?? '')];
+    await until('the second open', () => {
+      const call = readFileSync(`/proc/${child.pid}/wchan`, 'utf8');
+      return call === 'wait_for_partner' && waitsAt() !== first;
+    });
+    tap.enable([KT_FILE_OPEN]);
+    ends.push(writer(names[1] ?? ''));
+    await until('its end', () => child.exitCode !== null);
+    for (const end of ends) closeSync(end);
+    const asked = drainAll(tap).flatMap((one) =>
+      one.tgid === child.pid && one.path.startsWith(dir) ? [one.asked] : [],
+    );
+    expect(asked).toEqual([names[1]]);
   });
 
   test('toggling one kind loses nothing of another', () => {
