@@ -18,7 +18,7 @@ const UPTIME_SLACK_NS = 20n * MS;
 const WALL_SLACK_NS = 2n * MS;
 /** A move that is told: smaller ones are drift, or a reading that was interrupted. */
 const TOLD_NS = 10n * MS;
-/** Two readings further apart were interrupted, and are done again, but not for ever. */
+/** Two readings further apart were interrupted, and are done again, but not for ever: the closest pair counts. */
 const APART_NS = 50_000n;
 const TRIES = 5;
 /** An edge that does not come within so many readings is not waited for. */
@@ -84,6 +84,7 @@ export class BootClock {
   #measureWall(): bigint {
     const { monotonicNs, wallMs } = this.#sources;
     let offset = 0n;
+    let apart: bigint | undefined;
     for (let tries = 0; tries < TRIES; tries++) {
       const start = wallMs();
       let before = monotonicNs();
@@ -93,9 +94,11 @@ export class BootClock {
         now = wallMs();
       }
       const after = monotonicNs();
+      if (apart !== undefined && after - before >= apart) continue;
+      apart = after - before;
       offset = BigInt(now) * MS - (after + this.#suspendedNs);
       // The step lay between two readings next to each other: nothing came between.
-      if (after - before < APART_NS) break;
+      if (apart < APART_NS) break;
     }
     return offset;
   }

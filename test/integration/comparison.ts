@@ -49,9 +49,25 @@ function duringAct(act: Act, row: Row): boolean {
   return LATER.has(act.kind) || act['later'] === true || time <= act.t1 + act.wall_offset + CLOCK_SLACK;
 }
 
-/** How far from the middle of its act, ns. */
-function distance(act: Act, row: Row): number {
-  return Math.abs(Number(wall(row) - act.wall_offset - (act.t0 + act.t1) / 2n));
+/** How far behind the middle of its act, ns. */
+function behind(act: Act, row: Row): number {
+  return Number(wall(row) - act.wall_offset - (act.t0 + act.t1) / 2n);
+}
+
+interface Pair {
+  readonly act: Act;
+  readonly row: Row;
+  readonly wrong: readonly Difference[];
+}
+
+/** What the agent's clock is ahead of the program's, ns: the median of the pairs that nothing else could be. */
+function clockError(pairs: readonly Pair[]): number {
+  const exact = pairs.filter(({ wrong }) => wrong.length === 0);
+  const only = exact.filter((pair) =>
+    exact.every((one) => one === pair || (one.act !== pair.act && one.row !== pair.row)),
+  );
+  const errors = only.map(({ act, row }) => behind(act, row)).toSorted((a, b) => a - b);
+  return errors[errors.length >> 1] ?? 0;
 }
 
 function subject(act: Act): number {
@@ -206,14 +222,16 @@ export function compare(acts: readonly Act[], rows: readonly Row[], context: Com
         .filter((row) => row['kind'] === act.kind && row['process_pid'] === subject(act) && duringAct(act, row))
         .map((row) => ({ act, row, wrong: differences(act, expected, row) }));
     })
-    .filter(({ wrong }) => wrong.length <= MOST_DIFFERENCES)
-    // What is not to be seen comes last: it may be like something that is.
-    .sort(
-      (a, b) =>
-        Number(unseen.has(a.act.act)) - Number(unseen.has(b.act.act)) ||
-        a.wrong.length - b.wrong.length ||
-        distance(a.act, a.row) - distance(b.act, b.row),
-    );
+    .filter(({ wrong }) => wrong.length <= MOST_DIFFERENCES);
+  const error = clockError(pairs);
+  const distance = ({ act, row }: Pair): number => Math.abs(behind(act, row) - error);
+  // What is not to be seen comes last: it may be like something that is.
+  pairs.sort(
+    (a, b) =>
+      Number(unseen.has(a.act.act)) - Number(unseen.has(b.act.act)) ||
+      a.wrong.length - b.wrong.length ||
+      distance(a) - distance(b),
+  );
   for (const { act, row, wrong } of pairs) {
     if (!left.has(row) || rowOf.has(act.act)) continue;
     if (unseen.has(act.act) && wrong.length > 0) continue;

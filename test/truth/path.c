@@ -55,10 +55,10 @@ static void resolved(const char *name, const char *top, size_t total, size_t ste
 	strcpy(path, work_dir);
 	size_t len = strlen(path);
 	int levels = 0;
-	int home = CHECK((int)syscall(SYS_openat, AT_FDCWD, ".", O_PATH));
 	char label[64];
 	snprintf(label, sizeof(label), "%s-home", name);
 	act();
+	int home = CHECK((int)syscall(SYS_openat, AT_FDCWD, ".", O_PATH));
 	said_open(label, home, ".", O_PATH, 0);
 	while (len < total - 2) {
 		size_t want = levels ? step : strlen(top);
