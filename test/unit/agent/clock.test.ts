@@ -105,6 +105,25 @@ describe('the boot clock', () => {
     expect(steps).toEqual([]);
   });
 
+  it('takes the closest pair of readings where every one was interrupted', () => {
+    const { sources, state, advance } = machine({ wallNs: 1_700_000_000_000_000_000n });
+    const pauses = [900n, 700n, 80n, 800n, 600n].map((us) => us * 1000n);
+    let last = sources.wallMs();
+    let edges = 0;
+    const clock = new BootClock({
+      ...sources,
+      // Whatever sees the clock step is held up just then.
+      wallMs: () => {
+        const now = sources.wallMs();
+        if (now !== last) advance(pauses[edges++ % pauses.length]);
+        last = now;
+        return now;
+      },
+    });
+    expect(edges).toBeGreaterThanOrEqual(pauses.length);
+    expect(difference(clock.wallOffsetNs(), state.wallOffset)).toBeLessThan(100_000);
+  });
+
   it("agrees with the machine's own clocks", () => {
     const clock = new BootClock(systemClocks('/proc'));
     const folder = mkdtempSync(join(tmpdir(), 'kerntap-clock-'));
