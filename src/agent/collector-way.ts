@@ -4,8 +4,8 @@ import type { BufferPool } from '../stream/buffer-pool.ts';
 import { PublishClient } from '../stream/client.ts';
 import { RunLosses } from '../stream/run-losses.ts';
 import type { EarlierRunHooks, Spool } from '../stream/spool/spool.ts';
+import { onceUntilChange } from '../stream/stream-logger.ts';
 import { CollectorChannel } from './collector-channel.ts';
-import { onceUntilChange } from './log.ts';
 import { openSpool } from './open-spool.ts';
 import type { AgentOptions } from './options.ts';
 

@@ -3,7 +3,7 @@ import { encodeBatch, type NodeFacts } from '../../proto/contract.ts';
 import { loadAddon } from '../kernel/native.ts';
 import type { RunLosses } from '../stream/run-losses.ts';
 import { type EarlierRunHooks, Spool } from '../stream/spool/spool.ts';
-import { onceUntilChange } from './log.ts';
+import { onceUntilChange } from '../stream/stream-logger.ts';
 import type { AgentOptions } from './options.ts';
 
 /** The spool as the settings want it; undefined: none. `facts`: of the node, as they are known by then. */

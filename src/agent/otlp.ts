@@ -6,9 +6,9 @@ import { Endpoints, plaintext } from '../stream/endpoints.ts';
 import { readHeaders } from '../stream/otlp/headers.ts';
 import { MAX_RECORDS } from '../stream/otlp/log-records.ts';
 import { OtlpSink } from '../stream/otlp/sink.ts';
+import { onceUntilChange } from '../stream/stream-logger.ts';
 import { clientTls } from '../tls/client-settings.ts';
 import { CollectorChannel } from './collector-channel.ts';
-import { onceUntilChange } from './log.ts';
 
 export interface OtlpParts {
   readonly settings: Settings['stream']['otlp'];

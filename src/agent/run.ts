@@ -1,13 +1,13 @@
 import { CgroupError } from '../kubernetes/cgroup-mount.ts';
+import { openLog } from '../telemetry/log.ts';
 import { Agent } from './agent.ts';
-import { openLog } from './log.ts';
 import { type AgentOptions, StartError } from './options.ts';
 
 const LOG_STOP_MS = 500;
 
 /** Runs an agent until a signal, or until standalone's reader is gone. Resolves to the exit code: 0 ran, 1 could not. */
 export async function runAgent(options: AgentOptions): Promise<number> {
-  const { log, flush } = openLog(options.json);
+  const { log, end } = openLog(options.json);
   let stop: (why: string) => void = () => {};
   const stopping = new Promise<string>((resolve) => {
     stop = resolve;
@@ -23,7 +23,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
   process.on('uncaughtException', (error) => {
     log.fatal({ err: error }, 'the agent ends: it met an error that it does not know');
     // The kernel takes the tap out with the process.
-    void flush(LOG_STOP_MS).then(() => process.exit(1));
+    void end(LOG_STOP_MS).then(() => process.exit(1));
   });
 
   let agent: Agent;
@@ -38,7 +38,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
     const remedy =
       error instanceof StartError ? error.remedy : error instanceof CgroupError ? undefined : 'see: kerntap doctor';
     log.fatal({ remedy }, `the agent cannot start: ${message}`);
-    await flush(LOG_STOP_MS);
+    await end(LOG_STOP_MS);
     return 1;
   }
   const uptime_ms = Math.round(performance.now());
@@ -52,6 +52,6 @@ export async function runAgent(options: AgentOptions): Promise<number> {
   log.info({ why }, 'stopping');
   const ledger = await agent.stop();
   log.info({ ledger }, 'stopped');
-  await flush(LOG_STOP_MS);
+  await end(LOG_STOP_MS);
   return 0;
 }

@@ -1,7 +1,8 @@
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
 import { type Collector, startCollector } from '../collector/server.ts';
 import { activity, summaryLine } from '../collector/summary.ts';
 import { collectorLiveness, collectorMetrics, collectorReadiness } from '../telemetry/collector-metrics.ts';
+import { openLog, type ProcessLog } from '../telemetry/log.ts';
 import { serveTelemetry, type TelemetryServer } from '../telemetry/server.ts';
 import { TlsFiles } from '../tls/files.ts';
 import type { TlsPaths } from '../tls/material.ts';
@@ -56,7 +57,7 @@ const FLAGS = {
   },
   'client-events': { type: 'string', value: 'N', help: 'a second that are read from one client; 0: no limit (0)' },
   metrics: { type: 'string', value: 'ADDR', help: 'metrics and health on HOST:PORT or :PORT, off: nowhere (:9465)' },
-  json: { type: 'boolean', help: 'the summary as JSON lines also on a terminal' },
+  json: { type: 'boolean', help: 'log and summary as JSON lines also on a terminal' },
   help: { type: 'boolean', help: 'print this text' },
 } as const satisfies FlagSpecs;
 
@@ -73,6 +74,7 @@ ${flagHelp(FLAGS)}
 `;
 
 const SUMMARY_MS = 5_000;
+const LOG_STOP_MS = 500;
 
 interface CollectorFlags {
   readonly listen: string;
@@ -126,7 +128,17 @@ export async function run(args: readonly string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  const log = pino({ base: null }, pino.destination({ dest: 2, sync: true }));
+  const log = openLog(flags.json);
+  try {
+    await collect(flags, log);
+  } finally {
+    await log.end(LOG_STOP_MS);
+  }
+  return 0;
+}
+
+/** Until a signal. Throws where it cannot start. */
+async function collect(flags: CollectorFlags, { log, say }: ProcessLog): Promise<void> {
   const { rotateBytes, rotateSeconds, retainBytes, retainMs, communityIdSeed } = flags;
   const files = flags.tls && followFiles(flags.tls, log);
   if (flags.tls?.ca === undefined) {
@@ -159,7 +171,7 @@ export async function run(args: readonly string[]): Promise<number> {
     const idle = seen.eventsPerSecond === 0 && seen.blocked === null;
     if (idle && quiet) return;
     quiet = idle;
-    if (process.stderr.isTTY && !flags.json) process.stderr.write(`${summaryLine(seen)}\n`);
+    if (process.stderr.isTTY && !flags.json) say(summaryLine(seen));
     else log.info({ ...seen, kinds: Object.fromEntries(seen.kinds) }, 'summary');
   }, SUMMARY_MS);
 
@@ -173,7 +185,6 @@ export async function run(args: readonly string[]): Promise<number> {
   await collector.close();
   await telemetry?.close();
   files?.stop();
-  return 0;
 }
 
 /** Throws TlsFileError: a collector without its certificate serves nobody. */

@@ -1,15 +1,16 @@
 import { isatty } from 'node:tty';
 import { type Logger, pino } from 'pino';
-import type { StreamLogger } from '../stream/stream-logger.ts';
 import { plain } from '../tail/pretty.ts';
 import { openSink } from '../tail/stdout.ts';
 import { BoundedWriter } from '../tail/writer.ts';
 
-/** The agent's log and the way to let its last lines out. */
-export interface AgentLog {
+/** The log of a process, and the way to let its last lines out. */
+export interface ProcessLog {
   readonly log: Logger;
-  /** Gives the reader of stderr so long to take what waits. */
-  flush(timeoutMs: number): Promise<void>;
+  /** A line for people, as it is. */
+  say(line: string): void;
+  /** Gives the reader of stderr so long to take what waits; then the log is closed. */
+  end(timeoutMs: number): Promise<void>;
 }
 
 const LOG_BYTES = 256 * 1024;
@@ -36,7 +37,7 @@ export function logForPeople(line: string, colour: boolean): string {
  * pino on stderr, JSON; lines for people where stderr is a terminal and `json` was not asked for. A reader that stalls
  * costs log lines, never time.
  */
-export function openLog(json: boolean): AgentLog {
+export function openLog(json: boolean): ProcessLog {
   const writer = new BoundedWriter(openSink(2), { capacityBytes: LOG_BYTES });
   const people = isatty(2) && !json;
   const colour = people && !process.env['NO_COLOR'];
@@ -45,27 +46,10 @@ export function openLog(json: boolean): AgentLog {
     : (line: string) => void writer.offer(line);
   return {
     log: pino({ base: null }, { write }),
-    flush: async (timeoutMs) => {
+    say: (line) => void writer.offer(`${line}\n`),
+    end: async (timeoutMs) => {
       await writer.flush(timeoutMs);
-    },
-  };
-}
-
-/**
- * The stream tries again and again; its log says only what changed: a warning is told once until something else is said.
- */
-export function onceUntilChange(log: StreamLogger): StreamLogger {
-  let last = '';
-  return {
-    info: (fields: object, message: string) => {
-      last = '';
-      log.info(fields, message);
-    },
-    warn: (fields: object, message: string) => {
-      const state = `${message} ${'reason' in fields ? String(fields.reason) : ''}`;
-      if (state === last) return;
-      last = state;
-      log.warn(fields, message);
+      writer.close();
     },
   };
 }
