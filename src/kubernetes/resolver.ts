@@ -67,6 +67,8 @@ export class PodResolver {
   /** UIDs that a cgroup told of and no answer that was asked for after that has come yet. */
   readonly #asked = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
+  /** The next beat is one for when nothing is pending. */
+  #slow = false;
   #takeover: NodeJS.Timeout | undefined;
   #state: 'new' | 'started' | 'stopped' = 'new';
   #source: PodSourceName | undefined;
@@ -86,6 +88,9 @@ export class PodResolver {
     this.#inventory = new PodInventory({ table, onPod, graceMs, keepGoneMs, maxGone, now });
     this.#lookup = podsApi && new PodLookup(podsApi, now);
     table.onUnknownPod((podUid) => this.#ask(podUid));
+    table.onPending(() => {
+      if (this.#slow && this.#reading === undefined) this.#schedule();
+    });
   }
 
   /** Reads once, then keeps in step until stop(). Resolves when a source has answered, or /pods has failed. */
@@ -288,8 +293,8 @@ export class PodResolver {
     const { table, fastMs, slowMs, hurryMs } = this.#options;
     clearTimeout(this.#timer);
     const isPending = table.hasPendingYoungerThan(hurryMs);
-    const beat = this.#readsKubelet && !isPending ? slowMs : fastMs;
-    this.#timer = setTimeout(() => this.#beat(isPending), beat);
+    this.#slow = this.#readsKubelet && !isPending;
+    this.#timer = setTimeout(() => this.#beat(isPending), this.#slow ? slowMs : fastMs);
     this.#timer.unref();
   }
 

@@ -50,6 +50,7 @@ export class WorkloadTable {
   readonly #pending = new Set<Slot>();
   readonly #changeListeners: WorkloadListener[] = [];
   readonly #unknownPodListeners: ((podUid: string) => void)[] = [];
+  readonly #pendingListeners: (() => void)[] = [];
   #refused = 0;
   #displaced = 0;
 
@@ -164,6 +165,11 @@ export class WorkloadTable {
     this.#unknownPodListeners.push(listener);
   }
 
+  /** Calls `listener` when a cgroup appears that is pending although its pod is known: a container not in its status yet. */
+  onPending(listener: () => void): void {
+    this.#pendingListeners.push(listener);
+  }
+
   /** UIDs of pods that have a cgroup here, or had one until lately, and are not known. */
   pendingPodUids(): string[] {
     this.sweep();
@@ -227,6 +233,7 @@ export class WorkloadTable {
       if (pod !== undefined && settles) this.#renewAll(podUid, pod);
       if (slot.workload.state === 'pending') this.#pending.add(slot);
       if (pod === undefined) for (const listener of this.#unknownPodListeners) listener(podUid);
+      else if (slot.workload.state === 'pending') for (const listener of this.#pendingListeners) listener();
     }
     if (this.#unseen.delete(id)) this.#tell(slot);
   }

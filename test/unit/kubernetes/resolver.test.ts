@@ -149,7 +149,7 @@ describe('PodResolver', () => {
     table.mkdir(10n, 1n, `/pod${UID_A}`, false);
     table.mkdir(11n, 10n, `/pod${UID_A}/${MAIN}`, false);
     expect(source.reasons).toHaveLength(1);
-    await vi.advanceTimersByTimeAsync(30_000);
+    await vi.advanceTimersByTimeAsync(1000);
     for (let i = 0; i < 5; i++) {
       await source.answer(pod(UID_A, 'web'));
       await vi.advanceTimersByTimeAsync(1000);
@@ -163,6 +163,24 @@ describe('PodResolver', () => {
     await vi.advanceTimersByTimeAsync(1000);
     await source.answer(pod(UID_A, 'web', STATUS));
     expect(table.get(11, 0)).toMatchObject({ state: 'complete', containerName: 'main' });
+  });
+
+  it('reads soon for a container that comes when its pod is known and nothing else is pending', async () => {
+    const { source, table, resolver } = setUp();
+    void resolver.start();
+    await source.answer(pod(UID_A, 'web'));
+    await vi.advanceTimersByTimeAsync(5000);
+    run(table, 10n, UID_A);
+    table.mkdir(11n, 10n, `/pod${UID_A}/${MAIN}`, false);
+    table.mkdir(12n, 11n, `/pod${UID_A}/${MAIN}/inner`, false);
+    expect(table.get(11, 0).state).toBe('pending');
+    expect(source.reasons).toEqual(['start']);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(source.reasons).toEqual(['start', 'pending']);
+    await source.answer(pod(UID_A, 'web', STATUS));
+    expect(table.get(11, 0).state).toBe('complete');
+    await vi.advanceTimersByTimeAsync(29_999);
+    expect(source.reasons).toHaveLength(2);
   });
 
   it('tells a pod again when it changed, and when it is gone', async () => {
