@@ -5,6 +5,7 @@
  */
 #include "task.h"
 #include "emit.h"
+#include "thread_names.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -242,9 +243,10 @@ int BPF_PROG(kt_cgroup_attach, struct cgroup *cgrp, const char *path, struct tas
 SEC("tp_btf/sched_process_free")
 int BPF_PROG(kt_free, struct task_struct *task)
 {
-	u32 tgid = RD(task_struct, task, tgid);
+	u32 tgid = RD(task_struct, task, tgid), pid = RD(task_struct, task, pid);
 
-	if (RD(task_struct, task, pid) != tgid)
+	forget_names((u64)tgid << 32 | pid);
+	if (pid != tgid)
 		return 0;
 	if (proc_of(tgid, RD(task_struct, task, start_boottime)))
 		bpf_map_delete_elem(&kt_procs, &tgid);

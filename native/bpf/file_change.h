@@ -89,12 +89,13 @@ INLINE void named_call_from_regs(struct kt_named_call *call, u64 regs)
 }
 
 /*
- * What this call passed, `names` if they are. An entry that was missed (the probe was just attached, or perf-attached
- * programs were held off by a map update on this CPU) is made up for from the saved registers: the names are then read at
- * exit, and say so. NULL: neither is there.
+ * What this call passed. An entry that was missed (the probe was just attached, or perf-attached programs were held off by
+ * a map update on this CPU) is made up for from the saved registers: the names are then read at exit, and say so. NULL:
+ * neither is there.
  */
-INLINE struct kt_names *names_of_call(struct kt_names *names, u32 kind, u64 *id)
+INLINE struct kt_names *names_of_call(u32 kind, u64 *id)
 {
+	struct kt_names *names = bpf_map_lookup_elem(&kt_names, id);
 	struct kt_named_call call;
 
 	named_call_from_regs(&call, exit_regs());
@@ -112,20 +113,10 @@ INLINE struct kt_names *names_of_call(struct kt_names *names, u32 kind, u64 *id)
 	return names;
 }
 
-/* rmdir, which is another kind, comes as an unlinkat too. */
-INLINE int is_rmdir(struct kt_names *names)
-{
-	u64 regs;
-
-	if (!(names->flags & AT_REMOVEDIR))
-		return 0;
-	regs = exit_regs();
-	return !regs || (SYSCALL_NUMBER(regs) == NR_unlinkat && ARG3(regs) & AT_REMOVEDIR);
-}
-
 /* The same of a rename. */
-INLINE struct kt_names2 *names2_of_call(struct kt_names2 *names, u64 *id)
+INLINE struct kt_names2 *names2_of_call(u64 *id)
 {
+	struct kt_names2 *names = bpf_map_lookup_elem(&kt_names2, id);
 	u64 regs = exit_regs(), user, user2;
 	s32 dfd = AT_FDCWD, dfd2 = AT_FDCWD;
 	u32 flags = 0;
@@ -158,6 +149,24 @@ INLINE struct kt_names2 *names2_of_call(struct kt_names2 *names, u64 *id)
 	return names;
 }
 
+/* rmdir, which is another kind, comes as an unlinkat too. */
+INLINE int is_rmdir(u64 *id)
+{
+	u64 regs = exit_regs();
+	struct kt_names *names;
+
+	if (regs)
+		return SYSCALL_NUMBER(regs) == NR_unlinkat && ARG3(regs) & AT_REMOVEDIR;
+	names = bpf_map_lookup_elem(&kt_names, id);
+	return names && names->kind == KT_FILE_UNLINK && names->flags & AT_REMOVEDIR;
+}
+
+/* Is there nothing to forget of a call that was not admitted? Its entry was refused too, and remembered nothing. */
+INLINE int was_refused(const struct kt_act *act)
+{
+	return HAS_EXIT_REGS && act->refused;
+}
+
 /* unlink, and chmod by name or by descriptor: one name at most. */
 INLINE void named__exit(u32 kind, long ret, u32 tier)
 {
@@ -169,19 +178,17 @@ INLINE void named__exit(u32 kind, long ret, u32 tier)
 	struct kt_act act;
 	u32 pos = DATA_OFFSET;
 
-	names = bpf_map_lookup_elem(&kt_names, &id);
-	if (names && kind == KT_FILE_UNLINK && is_rmdir(names))
+	if (kind == KT_FILE_UNLINK && is_rmdir(&id))
 		goto forget;
-	if (!admit(&act, kind, task, 1))
+	if (!admit(&act, kind, task, 1)) {
+		if (was_refused(&act))
+			return;
 		goto forget;
-	names = names_of_call(names, kind, &id);
+	}
+	names = names_of_call(kind, &id);
 	if (!names) {
 		count(act.counts, KT_LOST_UNPAIRED);
 		return;
-	}
-	if (kind == KT_FILE_UNLINK && is_rmdir(names)) {
-		count(act.counts, KT_FILTERED);
-		goto forget;
 	}
 	slot = slot_claim();
 	if (!slot) {
@@ -210,8 +217,7 @@ INLINE void named__exit(u32 kind, long ret, u32 tier)
 		body->mode = names->mode;
 	slot_emit(&kt_ring_events, slot, pos, act.counts);
 forget:
-	if (names)
-		bpf_map_delete_elem(&kt_names, &id);
+	bpf_map_delete_elem(&kt_names, &id);
 }
 
 INLINE void rename__exit(long ret, u32 tier)
@@ -224,10 +230,12 @@ INLINE void rename__exit(long ret, u32 tier)
 	struct kt_act act;
 	u32 pos;
 
-	names = bpf_map_lookup_elem(&kt_names2, &id);
-	if (!admit(&act, KT_FILE_RENAME, task, 1))
+	if (!admit(&act, KT_FILE_RENAME, task, 1)) {
+		if (was_refused(&act))
+			return;
 		goto forget;
-	names = names2_of_call(names, &id);
+	}
+	names = names2_of_call(&id);
 	if (!names) {
 		count(act.counts, KT_LOST_UNPAIRED);
 		return;
@@ -248,8 +256,7 @@ INLINE void rename__exit(long ret, u32 tier)
 			names->one.source2, names->one.state2, task, act.counts);
 	slot_emit(&kt_ring_events, slot, pos, act.counts);
 forget:
-	if (names)
-		bpf_map_delete_elem(&kt_names2, &id);
+	bpf_map_delete_elem(&kt_names2, &id);
 }
 
 #endif

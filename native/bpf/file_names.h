@@ -30,9 +30,13 @@ INLINE void names__enter(u32 kind, s32 dfd, u64 user, u32 flags, u32 mode)
 
 	if (!cfg || is_self(cfg, id) || !(cfg->enabled_kinds & (1u << kind)))
 		return;
-	/* rmdir comes as an unlink that is none: its exit knows by what is remembered */
-	if (!(kind == KT_FILE_UNLINK && flags & AT_REMOVEDIR) && !is_wanted(cfg, kind))
+	if (kind == KT_FILE_UNLINK && flags & AT_REMOVEDIR) {
+		/* rmdir comes as an unlink that is none: without registers its exit knows by what is remembered */
+		if (HAS_EXIT_REGS)
+			return;
+	} else if (!is_wanted(cfg, kind)) {
 		return;
+	}
 	slot = slot_claim();
 	if (!slot)
 		return; /* counted as unpaired at exit */

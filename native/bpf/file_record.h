@@ -6,6 +6,7 @@
 #include "task.h"
 #include "path.h"
 #include "syscall.h"
+#include "thread_names.h"
 
 /* include/linux/fs.h; f_mode */
 #define FMODE_WRITE 2u
@@ -33,43 +34,6 @@ struct {
 	__type(key, u64);
 	__type(value, struct kt_open_file);
 } kt_open_files SEC(".maps");
-
-/*
- * Names that a thread passed to the call it is making, as they were at entry. Key: pid_tgid. What lies here may also be
- * an older call's, whose exit was missed: an exit takes it only if it is of its own call (names_are_of).
- */
-struct kt_names {
-	s32 dfd;
-	s32 dfd2;
-	u32 flags;
-	u16 mode; /* of chmod: the bits of 07777 */
-	u16 kind;
-	u64 user1; /* user addresses: read again at exit where they faulted */
-	u64 user2;
-	u16 len1; /* without NUL; 0 with source USER_EXIT: to be read at exit */
-	u16 len2;
-	u8 source1;
-	u8 source2;
-	u8 state1; /* KT_PATH_* of the name */
-	u8 state2;
-	char str1[KT_PATH_MAX];
-};
-struct kt_names2 {
-	struct kt_names one;
-	char str2[KT_PATH_MAX];
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 512);
-	__type(key, u64);
-	__type(value, struct kt_names);
-} kt_names SEC(".maps");
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 256);
-	__type(key, u64);
-	__type(value, struct kt_names2);
-} kt_names2 SEC(".maps");
 
 /*
  * Are they of the call that now ends? Both programs of a call may be held off by a map update on their CPU: then what one

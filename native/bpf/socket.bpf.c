@@ -83,7 +83,7 @@ INLINE int told_by_states(const struct kt_call *call, u64 sk, long ret)
 
 INLINE void connect__enter(u64 fd, u64 addr, u64 addr_len)
 {
-	if (kind_on(KT_SOCKET_CONNECT))
+	if (is_remembered(KT_SOCKET_CONNECT))
 		call_begin(NR_CONNECT, fd, addr, addr_len);
 }
 
@@ -98,7 +98,7 @@ INLINE void connect__exit(long ret, u32 tier)
 
 	if (!kind_on(KT_SOCKET_CONNECT))
 		return;
-	known = call_end(&call, NR_CONNECT);
+	known = is_remembered(KT_SOCKET_CONNECT) ? call_end(&call, NR_CONNECT) : call_from_regs(&call, NR_CONNECT);
 	if (ret <= -ERESTARTSYS && ret >= -ERESTART_RESTARTBLOCK)
 		return;
 	sk = known ? sock_of_socket(socket_of_file(file_of_fd(task, call.fd))) : 0;
@@ -276,39 +276,18 @@ int kt_sys_exit_listen(struct trace_event_raw_sys_exit *ctx)
 	return 0;
 }
 
-/* A 32-bit system call has other numbers; per-syscall tracepoints leave those out as well. */
-INLINE int is_compat(void)
-{
-#if defined(__TARGET_ARCH_x86)
-	return RD(task_struct, current_task(), thread_info.status) & 2; /* TS_COMPAT */
-#else
-	return RD(task_struct, current_task(), thread_info.flags) >> 22 & 1; /* TIF_32BIT */
-#endif
-}
-
 /* TP_PROTO(struct pt_regs *regs, long id) */
 SEC("tp_btf/sys_enter")
 int BPF_PROG(kt_socket_raw_enter, struct pt_regs *regs, long id)
 {
-	u64 args[3];
-
 	if (id != NR_CONNECT && id != NR_LISTEN)
 		return 0;
-	if (!is_raw(id == NR_CONNECT ? KT_SOCKET_CONNECT : KT_SOCKET_LISTEN) || is_compat())
+	if (!is_raw(id == NR_CONNECT ? KT_SOCKET_CONNECT : KT_SOCKET_LISTEN) || IS_COMPAT(current_task()))
 		return 0;
-#if defined(__TARGET_ARCH_x86)
-	args[0] = RD(pt_regs, regs, di);
-	args[1] = RD(pt_regs, regs, si);
-	args[2] = RD(pt_regs, regs, dx);
-#else
-	args[0] = RD(pt_regs, regs, user_regs.regs[0]);
-	args[1] = RD(pt_regs, regs, user_regs.regs[1]);
-	args[2] = RD(pt_regs, regs, user_regs.regs[2]);
-#endif
 	if (id == NR_CONNECT)
-		connect__enter(args[0], args[1], args[2]);
+		connect__enter(ARG1(regs), ARG2(regs), ARG3(regs));
 	else
-		listen__enter(args[0], args[1]);
+		listen__enter(ARG1(regs), ARG2(regs));
 	return 0;
 }
 
@@ -316,15 +295,11 @@ int BPF_PROG(kt_socket_raw_enter, struct pt_regs *regs, long id)
 SEC("tp_btf/sys_exit")
 int BPF_PROG(kt_socket_raw_exit, struct pt_regs *regs, long ret)
 {
-#if defined(__TARGET_ARCH_x86)
-	long id = RD(pt_regs, regs, orig_ax);
-#else
-	long id = RD(pt_regs, regs, syscallno);
-#endif
+	long id = SYSCALL_NUMBER(regs);
 
 	if (id != NR_CONNECT && id != NR_ACCEPT && id != NR_ACCEPT4 && id != NR_LISTEN)
 		return 0;
-	if (is_compat())
+	if (IS_COMPAT(current_task()))
 		return 0;
 	if (id == NR_CONNECT) {
 		if (is_raw(KT_SOCKET_CONNECT))

@@ -88,11 +88,16 @@ INLINE void call_begin(u32 nr, u64 fd, u64 arg1, u64 arg2)
 	bpf_map_update_elem(&kt_calls, &id, &call, BPF_ANY);
 }
 
-/*
- * An entry that was missed (the probe was just attached, or perf-attached programs were held off by a map update on
- * this CPU) is made up for from the saved registers, which still hold the arguments; 5.10 has no helper for that.
- */
-INLINE int call_recover(struct kt_call *call, u32 nr)
+/* Is what a policy refuses remembered all the same? Where there are registers its exit needs no more than those. */
+INLINE int is_remembered(u32 kind)
+{
+	struct kt_config *cfg = config();
+
+	return cfg && cfg->enabled_kinds & (1u << kind) && (!HAS_EXIT_REGS || is_wanted(cfg, kind));
+}
+
+/* The arguments from the saved registers, which still hold them; 5.10 has no helper for that. Without the address. */
+INLINE int call_from_regs(struct kt_call *call, u32 nr)
 {
 	u64 regs = exit_regs();
 
@@ -103,10 +108,22 @@ INLINE int call_recover(struct kt_call *call, u32 nr)
 	if (nr == NR_CONNECT) {
 		call->user_addr = ARG2(regs);
 		call->addr_len = ARG3(regs);
-		call_read_addr(call);
 	} else {
 		call->backlog = ARG2(regs);
 	}
+	return 1;
+}
+
+/*
+ * An entry that was missed (the probe was just attached, or perf-attached programs were held off by a map update on
+ * this CPU) is made up for.
+ */
+INLINE int call_recover(struct kt_call *call, u32 nr)
+{
+	if (!call_from_regs(call, nr))
+		return 0;
+	if (nr == NR_CONNECT)
+		call_read_addr(call);
 	return 1;
 }
 

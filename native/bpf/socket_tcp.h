@@ -25,7 +25,7 @@ INLINE void tcp_syn(u64 sk)
 	/* a SYN may also come of sendto(MSG_FASTOPEN), or of io_uring */
 	if (call && !call_is_current(call, NR_CONNECT))
 		call = NULL;
-	if (!call && kind_on(KT_SOCKET_CONNECT)) {
+	if (!call && is_remembered(KT_SOCKET_CONNECT)) {
 		struct kt_call made = {};
 
 		if (call_recover(&made, NR_CONNECT)) {

@@ -57,6 +57,12 @@
  * Exit tracepoints carry no arguments, but the registers that the call was made with still lie on the kernel stack
  * (bpf_task_pt_regs, since 5.15).
  */
+#ifdef KT_LEGACY
+enum { HAS_EXIT_REGS = 0 };
+#else
+enum { HAS_EXIT_REGS = 1 };
+#endif
+
 INLINE u64 exit_regs(void)
 {
 #ifdef KT_LEGACY

@@ -225,6 +225,7 @@ struct kt_act {
 	u64 cgroup_id;
 	u32 weight;
 	u32 kind;
+	u32 refused; /* by the policy, or as the agent's own: the reason */
 };
 
 /* Takes one event from a bucket: `tat` is the boot time at which the events let through so far are paid for. */
@@ -315,10 +316,11 @@ INLINE u32 policy_refuses(struct kt_config *cfg, u32 bit, u64 cgroup_id, u64 key
  */
 INLINE int admit_by(struct kt_act *act, u32 kind, u64 cgroup_id, u64 key, const void *task)
 {
-	u32 bit = 1u << (kind & 31), why;
+	u32 bit = 1u << (kind & 31);
 
 	act->kind = kind;
 	act->weight = 1;
+	act->refused = 0;
 	act->cgroup_id = cgroup_id;
 	act->counts = counts_of(kind);
 	act->cfg = config();
@@ -329,9 +331,9 @@ INLINE int admit_by(struct kt_act *act, u32 kind, u64 cgroup_id, u64 key, const 
 		count(act->counts, KT_FILTERED);
 		return 0;
 	}
-	why = policy_refuses(act->cfg, bit, cgroup_id, key, task, &act->weight);
-	if (why) {
-		count(act->counts, why);
+	act->refused = policy_refuses(act->cfg, bit, cgroup_id, key, task, &act->weight);
+	if (act->refused) {
+		count(act->counts, act->refused);
 		return 0;
 	}
 	/* an open still has to pass its mode, which costs a path: it asks for itself */
@@ -366,6 +368,7 @@ INLINE int admit(struct kt_act *act, u32 kind, const void *task, int exclude_sel
 
 		count(c, KT_SEEN);
 		count(c, KT_SELF);
+		act->refused = KT_SELF;
 		return 0;
 	}
 	return admit_by(act, kind, task_cgroup_id(task), 0, task);

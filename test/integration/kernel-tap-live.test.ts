@@ -98,33 +98,73 @@ describe('settings while probes are on', () => {
     expect(failed()).toBe(0);
   });
 
-  test('the name of a call whose end was not seen is never lent to a later call of the thread', async () => {
-    const tap = openTap(KT_FILE_OPEN);
-    tap.configure({ ...DEFAULT_TAP_CONFIG, openMode: 'all', failedOpens: true });
-    // Each open waits in the kernel for a writer. The names lie at different addresses, being of different sizes.
-    const names = ['first', `second-${'x'.repeat(200)}`];
-    shell(names.map((name) => `mkfifo ${name}`).join('; '));
-    const child = spawn('/bin/bash', ['-c', names.map((name) => `exec < ${name}`).join('; ')], { cwd: dir });
-    const waitsAt = () => /^\d+ 0x\S+ (0x\S+)/.exec(readFileSync(`/proc/${child.pid}/syscall`, 'utf8'))?.[1];
-    const writer = (name: string) => openSync(join(dir, name), constants.O_WRONLY | constants.O_NONBLOCK);
-    const first = await until('the first open', () => {
-      const call = readFileSync(`/proc/${child.pid}/wchan`, 'utf8');
-      return call === 'wait_for_partner' && waitsAt();
+  describe('a call whose end was not seen', () => {
+    const NAMES = ['first', `second-${'x'.repeat(200)}`] as const;
+
+    /** Opens that wait in the kernel for a writer. Their names lie at different addresses, being of different sizes. */
+    function openWaiting() {
+      const folder = mkdtempSync(join(dir, 'waiting-'));
+      const run = (command: string) => NAMES.map((name) => `${command} ${folder}/${name}`).join('; ');
+      shell(run('mkfifo'));
+      const child = spawn('/bin/bash', ['-c', run('exec <')]);
+      const about = (file: string) => readFileSync(`/proc/${child.pid}/${file}`, 'utf8');
+      const waitsAt = () => {
+        const address = /^\d+ 0x\S+ (0x\S+)/.exec(about('syscall'))?.[1];
+        return about('wchan') === 'wait_for_partner' && address;
+      };
+      const ends: number[] = [];
+      return {
+        child,
+        folder,
+        waitsAt,
+        letGo: (name: string) => ends.push(openSync(join(folder, name), constants.O_WRONLY | constants.O_NONBLOCK)),
+        end: async () => {
+          await until('its end', () => child.exitCode !== null || child.signalCode !== null);
+          for (const end of ends) closeSync(end);
+        },
+      };
+    }
+
+    function openTapOfNames(): KernelTap {
+      const tap = openTap(KT_FILE_OPEN);
+      tap.configure({ ...DEFAULT_TAP_CONFIG, openMode: 'all', failedOpens: true });
+      return tap;
+    }
+
+    test('never lends its name to a later call of the thread', async () => {
+      const tap = openTapOfNames();
+      const { child, folder, waitsAt, letGo, end } = openWaiting();
+      const first = await until('the first open', waitsAt);
+      tap.disable([KT_FILE_OPEN]);
+      letGo(NAMES[0]);
+      await until('the second open', () => ![false, first].includes(waitsAt()));
+      tap.enable([KT_FILE_OPEN]);
+      letGo(NAMES[1]);
+      await end();
+      const ours = drainAll(tap).filter(({ tgid, path }) => tgid === child.pid && path.startsWith(folder));
+      expect(ours.map(({ asked }) => asked)).toEqual([join(folder, NAMES[1])]);
     });
-    tap.disable([KT_FILE_OPEN]);
-    const ends = [writer(names[0] ?? '')];
-    await until('the second open', () => {
-      const call = readFileSync(`/proc/${child.pid}/wchan`, 'utf8');
-      return call === 'wait_for_partner' && waitsAt() !== first;
+
+    test('leaves nothing behind when the thread is gone', async () => {
+      const tap = openTapOfNames();
+      const { child, waitsAt, end } = openWaiting();
+      await until('the first open', waitsAt);
+      tap.disable([KT_FILE_OPEN]);
+      const bpftool = (...args: string[]) =>
+        JSON.parse(spawnSync('bpftool', ['-j', 'map', ...args], { encoding: 'utf8' }).stdout);
+      const maps = bpftool('show') as { id: number; name?: string }[];
+      const newest = Math.max(...maps.flatMap(({ id, name }) => (name === 'kt_names' ? [id] : [])));
+      /** Threads of the child of which names are remembered. */
+      const remembered = () => {
+        const entries = bpftool('dump', 'id', `${newest}`) as { key: string[] }[];
+        const tgids = entries.map(({ key }) => Buffer.from(key.map(Number)).readUInt32LE(4));
+        return tgids.filter((tgid) => tgid === child.pid).length;
+      };
+      expect(remembered()).toBe(1);
+      child.kill('SIGKILL');
+      await end();
+      await until('nothing of it', () => remembered() === 0);
     });
-    tap.enable([KT_FILE_OPEN]);
-    ends.push(writer(names[1] ?? ''));
-    await until('its end', () => child.exitCode !== null);
-    for (const end of ends) closeSync(end);
-    const asked = drainAll(tap).flatMap((one) =>
-      one.tgid === child.pid && one.path.startsWith(dir) ? [one.asked] : [],
-    );
-    expect(asked).toEqual([names[1]]);
   });
 
   test('toggling one kind loses nothing of another', () => {
