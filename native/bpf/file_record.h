@@ -35,15 +35,6 @@ struct {
 	__type(value, struct kt_open_file);
 } kt_open_files SEC(".maps");
 
-/*
- * Are they of the call that now ends? Both programs of a call may be held off by a map update on their CPU: then what one
- * exit left behind is there for a call whose entry was missed. `args_known`: `user` and `dfd` are this call's arguments.
- */
-INLINE int names_are_of(struct kt_names *names, u32 kind, u32 args_known, u64 user, s32 dfd)
-{
-	return names->kind == kind && (!args_known || (names->user1 == user && names->dfd == dfd));
-}
-
 INLINE u64 inode_ctime_ns(u64 inode)
 {
 	/* the top bit of the nanoseconds says that stat(2) has asked (I_CTIME_QUERIED, since 6.13): no change of the file */

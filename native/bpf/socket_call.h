@@ -88,7 +88,10 @@ INLINE void call_begin(u32 nr, u64 fd, u64 arg1, u64 arg2)
 	bpf_map_update_elem(&kt_calls, &id, &call, BPF_ANY);
 }
 
-/* Is what a policy refuses remembered all the same? Where there are registers its exit needs no more than those. */
+/*
+ * Is a call of this kind remembered at its entry? Not where a policy refuses it: of the saved registers its exit needs no
+ * more than the descriptor. Without them (5.10) it is.
+ */
 INLINE int is_remembered(u32 kind)
 {
 	struct kt_config *cfg = config();
@@ -116,7 +119,7 @@ INLINE int call_from_regs(struct kt_call *call, u32 nr)
 
 /*
  * An entry that was missed (the probe was just attached, or perf-attached programs were held off by a map update on
- * this CPU) is made up for.
+ * this CPU) is made up for: with the address as it is by then.
  */
 INLINE int call_recover(struct kt_call *call, u32 nr)
 {

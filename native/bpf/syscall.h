@@ -58,7 +58,7 @@
  * (bpf_task_pt_regs, since 5.15).
  */
 #ifdef KT_LEGACY
-enum { HAS_EXIT_REGS = 0 };
+enum { HAS_EXIT_REGS = 0 }; /* what an exit needs is remembered at the entry, and nowhere else */
 #else
 enum { HAS_EXIT_REGS = 1 };
 #endif

@@ -43,6 +43,15 @@ struct {
 	__type(value, struct kt_names2);
 } kt_names2 SEC(".maps");
 
+/*
+ * Are they of the call that now ends? Both programs of a call may be held off by a map update on their CPU: then what one
+ * exit left behind is there for a call whose entry was missed. `args_known`: `user` and `dfd` are this call's arguments.
+ */
+INLINE int names_are_of(struct kt_names *names, u32 kind, u32 args_known, u64 user, s32 dfd)
+{
+	return names->kind == kind && (!args_known || (names->user1 == user && names->dfd == dfd));
+}
+
 /* A thread is gone. `id`: its pid_tgid. Nearly always there is nothing: looking takes no lock. */
 INLINE void forget_names(u64 id)
 {
