@@ -35,6 +35,8 @@ interface Listed {
   missingSince: number | undefined;
 }
 
+const NOBODY: ReadonlySet<string> = new Set();
+
 export class PodInventory {
   readonly #options: PodInventoryOptions;
   readonly #listed = new Map<string, Listed>();
@@ -103,14 +105,22 @@ export class PodInventory {
     if (since <= mark) this.upsert(pod, source);
   }
 
-  /** A whole list, asked for at `mark`. */
-  async list(pods: readonly Pod[], source: PodSourceName, mark: number): Promise<void> {
+  /** A whole list, asked for at `mark`. Of those that are `awaited` first. */
+  async list(
+    pods: readonly Pod[],
+    source: PodSourceName,
+    mark: number,
+    awaited: ReadonlySet<string> = NOBODY,
+  ): Promise<void> {
     // What is gone is told first: a new pod may have its address.
     this.keep(new Set(pods.map(({ uid }) => uid)), mark);
     const turns = new Turns();
-    for (const pod of pods) {
-      this.answer(pod, source, mark);
-      await turns.giveWay();
+    for (const first of [true, false]) {
+      for (const pod of pods) {
+        if (awaited.has(pod.uid) !== first) continue;
+        this.answer(pod, source, mark);
+        await turns.giveWay();
+      }
     }
   }
 

@@ -270,7 +270,8 @@ export class PodResolver {
       try {
         const pods = (await this.#options.kubelet?.refresh(reason, begins)) ?? [];
         if (this.#state !== 'started') return;
-        await this.#inventory.list(pods, 'kubelet', mark);
+        // Events wait for what was asked for; that which is asked for meanwhile is named no later by it.
+        await this.#inventory.list(pods, 'kubelet', mark, this.#asked);
         this.#lastError = '';
         if (this.#readsKubelet) this.#answeredBy('kubelet');
       } catch (error) {

@@ -13,6 +13,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { attribution, type Figures, lifetimes } from '../integration/attribution.ts';
 import type { BriefTruth } from '../integration/brief-container.ts';
 import { type Act, buildTruth, parseAct, programPath } from '../integration/truth-program.ts';
+import { wholeRow } from '../rows.ts';
 import { Cluster, type ClusterNode, type KubeObject, testContainer, testPod } from './cluster.ts';
 import { busyboxEntries, writeImage } from './image.ts';
 import { deployByHand } from './manifest.ts';
@@ -141,7 +142,7 @@ async function rowsOfBriefs(): Promise<Row[]> {
     collected(product, ['kerntap.pod'], namespace),
   ]);
   const byId = new Map(parts.flat().map((row) => [row['event_id'], row]));
-  return [...byId.values()].map((row) => ({ ...row, time_ns: timeNs(row) }));
+  return [...byId.values()].map((row) => wholeRow({ ...row, time_ns: timeNs(row) }));
 }
 
 /** time_ns is beyond a double's 53 bits: taken from the text of the time. */

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PODS_API_DIR, PODS_API_SOCKET } from '../../src/kubernetes/pods-api.ts';
+import { wholeRow } from '../rows.ts';
 import { Cluster, type ClusterNode, type KubeObject, TEST_IMAGE, testContainer, testPod } from './cluster.ts';
 import { deployByHand } from './manifest.ts';
 import { collected, logged, type Product, podsOf, type Row } from './product.ts';
@@ -93,7 +94,7 @@ async function completed(row: Row): Promise<Row> {
   const id = String(row['container_id']);
   const known = completions.get(id) ?? (await completion(String(row['k8s_pod_uid']), id));
   completions.set(id, known);
-  return { ...row, ...known };
+  return wholeRow({ ...row, ...known });
 }
 
 const completions = new Map<string, Row>();

@@ -1,4 +1,5 @@
 /** Compares what containers said they did with what left the agent, and with what a reader can make of it later. */
+import { wholeRow } from '../rows.ts';
 import type { BriefTruth } from './brief-container.ts';
 import type { Row } from './event-files.ts';
 import type { Act } from './truth-program.ts';
@@ -82,12 +83,12 @@ export class PodRecords {
     const known = this.#pods.get(`${row['k8s_cluster_name']} ${row['k8s_pod_uid']}`);
     if (known === undefined) return row;
     const container = known.containers.get(String(row['container_id']));
-    return {
+    return wholeRow({
       ...row,
       k8s_pod_name: row['k8s_pod_name'] ?? known.pod['k8s_pod_name'],
       k8s_namespace_name: row['k8s_namespace_name'] ?? known.pod['k8s_namespace_name'],
       k8s_container_name: row['k8s_container_name'] ?? container?.['k8s_container_name'] ?? null,
-    };
+    });
   }
 }
 

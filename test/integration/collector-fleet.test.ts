@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type CollectorProcess, CompiledCollector } from '../unit/collector/compiled.ts';
-import { filesUnder, rowsUnder } from '../unit/collector/event-files.ts';
+import { eachRowUnder, filesUnder } from '../unit/collector/event-files.ts';
 import { NODE, openBatch, Publisher } from '../unit/collector/publisher.ts';
 
 /** More than have files of their own. */
@@ -86,7 +86,7 @@ class Agent {
 /** Distinct sequences by run, of every finished and unfinished file; a torn last line is none. */
 function sequences(out: string): Map<string, Set<number>> {
   const found = new Map<string, Set<number>>();
-  for (const row of rowsUnder(out)) {
+  for (const row of eachRowUnder(out)) {
     const run = String(row['agent_run_id']);
     const seqs = found.get(run) ?? new Set<number>();
     found.set(run, seqs.add(Number(row['seq'])));

@@ -12,14 +12,15 @@ export function filesUnder(out: string): string[] {
 
 /** Every row of the finished files. Throws where one is not whole JSON. */
 export function rowsUnder(out: string, unfinished = false): Record<string, unknown>[] {
-  return filesUnder(out)
-    .filter((path) => path.endsWith('.ndjson') || unfinished)
-    .flatMap((path) => {
-      const text = readFileSync(join(out, path), 'utf8');
-      if (!text.endsWith('\n')) throw new Error(`${path} does not end in a newline`);
-      return text
-        .slice(0, -1)
-        .split('\n')
-        .map((line) => wholeRow(JSON.parse(line) as Record<string, unknown>));
-    });
+  return [...eachRowUnder(out, unfinished)];
+}
+
+/** The same, one after another: a test with many rows need not hold them all. */
+export function* eachRowUnder(out: string, unfinished = false): Generator<Record<string, unknown>> {
+  for (const path of filesUnder(out)) {
+    if (!path.endsWith('.ndjson') && !unfinished) continue;
+    const text = readFileSync(join(out, path), 'utf8');
+    if (!text.endsWith('\n')) throw new Error(`${path} does not end in a newline`);
+    for (const line of text.slice(0, -1).split('\n')) yield wholeRow(JSON.parse(line) as Record<string, unknown>);
+  }
 }

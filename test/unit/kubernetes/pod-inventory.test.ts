@@ -40,6 +40,11 @@ describe('two sources of the same pods', () => {
     expect(told).toEqual(['pods-api seen web', 'kubelet seen db', 'pods-api seen db']);
   });
 
+  it('are named in the order of a list, but for those that are waited for', async () => {
+    await inventory.list([pod(), other()], 'kubelet', inventory.mark(), new Set([UID_B]));
+    expect(told).toEqual(['kubelet seen db', 'kubelet seen web']);
+  });
+
   it('do not take back what is known because the other one lags', () => {
     const running = pod({ containers: [{ name: 'main', id: ID('1') }] });
     inventory.upsert(running, 'pods-api');
