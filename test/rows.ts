@@ -9,3 +9,8 @@ const absent = new Map<string, object>(
 export function wholeRow<Row extends Readonly<Record<string, unknown>>>(row: Row): Row {
   return Object.assign(Object.create(absent.get(String(row['kind'])) ?? Object.prototype), row) as Row;
 }
+
+/** What a row says: its columns that are not null, as its own alone. */
+export function withoutNulls(row: Readonly<Record<string, unknown>> | undefined): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(row ?? {}).filter(([, value]) => value !== null));
+}

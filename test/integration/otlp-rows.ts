@@ -27,7 +27,7 @@ export function rowOf({ resource, attributes, eventName, timeUnixNano }: Receive
   const row: Record<string, unknown> = {};
   for (const { name: column } of COLUMNS.get(kind) ?? []) {
     const value = plain(told[attributeOf(column).name]);
-    if (value !== null) row[column] = column in BACK ? BACK[column]?.(String(value)) : value;
+    row[column] = column in BACK && value !== null ? BACK[column]?.(String(value)) : value;
   }
   const id = String(attributes['log.record.uid']);
   const time = rfc3339(timeUnixNano);
