@@ -35,8 +35,6 @@ interface Listed {
   missingSince: number | undefined;
 }
 
-const NOBODY: ReadonlySet<string> = new Set();
-
 export class PodInventory {
   readonly #options: PodInventoryOptions;
   readonly #listed = new Map<string, Listed>();
@@ -105,22 +103,21 @@ export class PodInventory {
     if (since <= mark) this.upsert(pod, source);
   }
 
-  /** A whole list, asked for at `mark`. Of those that are `awaited` first. */
+  /** A whole list, asked for at `mark`. The pods whose UIDs are `awaited` come first. */
   async list(
     pods: readonly Pod[],
     source: PodSourceName,
     mark: number,
-    awaited: ReadonlySet<string> = NOBODY,
+    awaited?: ReadonlySet<string>,
   ): Promise<void> {
     // What is gone is told first: a new pod may have its address.
     this.keep(new Set(pods.map(({ uid }) => uid)), mark);
+    // As they are awaited now: between two turns others may come to be.
+    const waits = ({ uid }: Pod): number => Number(awaited?.has(uid) ?? false);
     const turns = new Turns();
-    for (const first of [true, false]) {
-      for (const pod of pods) {
-        if (awaited.has(pod.uid) !== first) continue;
-        this.answer(pod, source, mark);
-        await turns.giveWay();
-      }
+    for (const pod of pods.toSorted((a, b) => waits(b) - waits(a))) {
+      this.answer(pod, source, mark);
+      await turns.giveWay();
     }
   }
 

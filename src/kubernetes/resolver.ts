@@ -111,7 +111,7 @@ export class PodResolver {
         pod: (pod) => this.#take(pod),
         gone: (uid) => this.#inventory.remove(uid, 'pods-api'),
         all: (uids, mark) => this.#inventory.keep(uids, mark),
-        list: (pods, mark) => this.#inventory.list(pods, 'pods-api', mark),
+        list: (pods, mark) => this.#inventory.list(pods, 'pods-api', mark, this.#asked),
       });
       if (podsApi.state === 'absent') this.#podsApiIs('absent');
     }
@@ -270,7 +270,7 @@ export class PodResolver {
       try {
         const pods = (await this.#options.kubelet?.refresh(reason, begins)) ?? [];
         if (this.#state !== 'started') return;
-        // Events wait for what was asked for; that which is asked for meanwhile is named no later by it.
+        // Events are held for what was asked for.
         await this.#inventory.list(pods, 'kubelet', mark, this.#asked);
         this.#lastError = '';
         if (this.#readsKubelet) this.#answeredBy('kubelet');

@@ -10,16 +10,19 @@ const ID = (digit: string) => digit.repeat(64);
 
 let told: string[];
 let last: Pod | undefined;
+let onTold: () => void;
 let inventory: PodInventory;
 
 beforeEach(() => {
   told = [];
   last = undefined;
+  onTold = () => {};
   inventory = new PodInventory({
     table: { applyPods: () => {}, forgetPod: () => {}, hasLivingCgroup: () => false },
     onPod: ({ state, pod, source }) => {
       told.push(`${source} ${state} ${pod.name}`);
       last = pod;
+      onTold();
     },
     graceMs: 60_000,
     keepGoneMs: 900_000,
@@ -41,7 +44,10 @@ describe('two sources of the same pods', () => {
   });
 
   it('are named in the order of a list, but for those that are waited for', async () => {
-    await inventory.list([pod(), other()], 'kubelet', inventory.mark(), new Set([UID_B]));
+    const awaited = new Set([UID_B]);
+    // One that comes to be waited for while the list is gone through is named by it as well.
+    onTold = () => awaited.add(UID_A);
+    await inventory.list([pod(), other()], 'kubelet', inventory.mark(), awaited);
     expect(told).toEqual(['kubelet seen db', 'kubelet seen web']);
   });
 
