@@ -80,8 +80,7 @@ describe.each([
     expectAttributed(await judged('one after another', truths));
   });
 
-  // On two cores that others use as well the kubelet's answer may still come after the hold: once more then.
-  test(`${CONTAINERS} containers, ${AT_ONCE} at a time`, { retry: 1 }, async () => {
+  test(`${CONTAINERS} containers, ${AT_ONCE} at a time`, async () => {
     const truths: BriefTruth[] = [];
     let next = 0;
     const lane = async () => {
