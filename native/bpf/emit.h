@@ -3,7 +3,7 @@
 #ifndef KT_EMIT_H
 #define KT_EMIT_H
 
-#include "tap.h"
+#include "admit.h"
 
 INLINE struct kt_slot *slot_claim(void)
 {

@@ -161,7 +161,10 @@ INLINE int is_rmdir(u64 *id)
 	return names && names->kind == KT_FILE_UNLINK && names->flags & AT_REMOVEDIR;
 }
 
-/* Is there nothing to forget of a call that was not admitted? Its entry was refused too, and remembered nothing. */
+/*
+ * Is there nothing to forget of a call that was not admitted? Its entry was refused too, and remembered nothing; where the
+ * policy changed in between, what it remembered goes with the thread.
+ */
 INLINE int was_refused(const struct kt_act *act)
 {
 	return HAS_EXIT_REGS && act->refused;
