@@ -104,12 +104,7 @@ export class PodInventory {
   }
 
   /** A whole list, asked for at `mark`. The pods whose UIDs are `awaited` come first. */
-  async list(
-    pods: readonly Pod[],
-    source: PodSourceName,
-    mark: number,
-    awaited?: ReadonlySet<string>,
-  ): Promise<void> {
+  async list(pods: readonly Pod[], source: PodSourceName, mark: number, awaited?: ReadonlySet<string>): Promise<void> {
     // What is gone is told first: a new pod may have its address.
     this.keep(new Set(pods.map(({ uid }) => uid)), mark);
     // As they are awaited now: between two turns others may come to be.
