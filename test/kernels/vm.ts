@@ -69,10 +69,13 @@ export async function bootVm(options: VmOptions): Promise<VmResult> {
 
 const tail = (text: string) => text.slice(-4000);
 
+/** A kernel that stands still for a minute says where each core is, and ends the machine. */
+const STANDSTILL = 'softlockup_panic=1 watchdog_thresh=30 sysctl.kernel.softlockup_all_cpu_backtrace=1';
+
 async function qemu(folder: string, initrd: string, options: VmOptions): Promise<number> {
   const { machine: { qemu, serial, ports, append } = NATIVE } = options;
   const [command = '', ...board] = qemu;
-  const fixed = `console=${ports[0]} quiet loglevel=4 panic=-1 rdinit=/init ${append}`;
+  const fixed = `console=${ports[0]} quiet loglevel=4 panic=-1 ${STANDSTILL} rdinit=/init ${append}`;
   const argv = [
     ...board,
     ...['-accel', 'tcg,thread=multi', '-smp', '2', '-m', `${options.memoryMiB ?? 1024}M`],
